@@ -1,0 +1,12 @@
+/** A piece of work for the agent. Families add their own fields by extending this. */
+export interface Task {
+  /** Stable and unique within a run, for example `tinyterm/find/train/000123`. */
+  id: string;
+  /** `tinyterm/find` or `maze`. */
+  family: string;
+  split: "train" | "val" | "ood";
+  /** What the agent is told. */
+  instruction: string;
+  /** Most turns before the rollout ends and is verified. */
+  maxTurns: number;
+}

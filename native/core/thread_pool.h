@@ -1,0 +1,20 @@
+// One pool of worker threads for the process, started on first use; the calling thread is worker 0.
+// Size: ECHO_GRPO_THREADS, else the number of usable cores. Never OpenMP, never libuv's pool.
+#pragma once
+
+#include <cstdint>
+
+namespace echo {
+
+// Called with disjoint ranges [begin, end) that cover [0, n), each at most `grain` long, in any order and on any worker.
+using RangeFunction = void (*)(void* context, int64_t begin, int64_t end, int worker);
+
+void parallel_for(int64_t n, int64_t grain, RangeFunction function, void* context);
+
+// Number of workers, the caller included.
+int thread_count();
+
+// 1 .. 256. Not to be called while a parallel_for runs.
+void set_thread_count(int threads);
+
+}  // namespace echo
