@@ -7,22 +7,27 @@ export interface Trajectory {
   /** Index of the task within the step, and of the rollout within its group. */
   task: number;
   rollout: number;
+  /** Who wrote the actions: a policy, or a program (which has neither log-probabilities nor a temperature). */
+  author: "policy" | "script";
+  /** 0 for a script. */
   policyVersion: number;
   /** Token ids, [L]. */
   ids: number[];
   /** One letter per token: c context, a action, o observation, w warning. */
   roles: string;
-  /** log p of each action token at the sampling temperature, in order, [number of 'a']. */
+  /** log p of each action token at the sampling temperature, in order, [number of 'a']; empty for a script. */
   logprobs: number[];
+  /** 0 for a script. */
   temperature: number;
+  /** Actions written. */
   turns: number;
   /** Null when excluded. */
   reward: number | null;
   stopReason: StopReason;
-  /** Present on infrastructure failures. */
+  /** Present on infrastructure failures and where a batch deadline cancelled. */
   error?: { code: string; message: string };
-  /** False when wall-clock time had a say in what happened. */
+  /** False when wall-clock time, an infrastructure failure or a cancellation had a say in what happened. */
   exact: boolean;
-  /** Number of actions the harness refused or could not parse. */
+  /** Number of actions that were answered with a warning. */
   warnings: number;
 }

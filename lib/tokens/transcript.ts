@@ -35,4 +35,13 @@ export class Transcript {
     }
     if (logprobs) this.logprobs.push(...logprobs);
   }
+
+  /** An independent record that begins with the same tokens. */
+  copy(): Transcript {
+    const copy = new Transcript();
+    for (const id of this.ids) copy.ids.push(id);
+    for (const role of this.roles) copy.roles.push(role);
+    for (const logprob of this.logprobs) copy.logprobs.push(logprob);
+    return copy;
+  }
 }
