@@ -1,0 +1,9 @@
+import type { NativeCore } from "./native-core.js";
+import type { NativeLoss } from "./native-loss.js";
+import type { NativeDecoder, NativeDecoderConfig } from "./native-model.js";
+import type { NativeOptim } from "./native-optim.js";
+
+/** Everything build/Release/echo_grpo.node exports. */
+export interface NativeAddon extends NativeCore, NativeLoss, NativeOptim {
+  createDecoder(config: NativeDecoderConfig): NativeDecoder;
+}

@@ -1,0 +1,13 @@
+// Each operation's file adds its functions to `exports`.
+#pragma once
+
+#include <napi.h>
+
+namespace echo::addon {
+
+// Raised whenever a function's arguments or meaning change; lib/native/load.ts refuses another number.
+inline constexpr int abi_version = 1;
+
+void register_core(Napi::Env env, Napi::Object exports);
+
+}  // namespace echo::addon
