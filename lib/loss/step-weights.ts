@@ -46,7 +46,7 @@ function tally(options: StepWeightsOptions, sequenceIndex: number): Tally {
       let end = start + 1;
       while (end < roles.length && roles[end] === ROLE_CODE.observation) end++;
       const factor = options.observationWeight({ sequenceIndex, start, end });
-      if (!Number.isFinite(factor) || factor < 0)
+      if (!Number.isFinite(Math.fround(factor)) || factor < 0)
         throw new ArgumentError(
           "ERR_OUT_OF_RANGE",
           `[stepWeights] observationWeight of sequences[${sequenceIndex}] tokens ${start} to ${end - 1} is unusable: expected a finite number >= 0, got ${factor}. Return 1 to keep an observation, 0 to drop it.`,

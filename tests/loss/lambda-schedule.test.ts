@@ -1,0 +1,31 @@
+import { describe, expect, it } from "vitest";
+import { ArgumentError } from "../../lib/errors/argument-error.js";
+import { lambdaSchedule } from "../../lib/loss/lambda-schedule.js";
+
+describe("lambdaSchedule", () => {
+  it("stays", () => {
+    expect([0, 5, 1e6].map(lambdaSchedule(0.05))).toEqual([0.05, 0.05, 0.05]);
+  });
+
+  it("falls in a line and then is exactly the end", () => {
+    const at = lambdaSchedule({ kind: "linear", from: 0.08, to: 0, steps: 4 });
+    expect([0, 1, 2, 3, 4, 100].map(at)).toEqual([0.08, 0.06, 0.04, 0.08 - 0.08 * 0.75, 0, 0]);
+  });
+
+  it("steps", () => {
+    const at = lambdaSchedule({ kind: "step", values: [0.1, 0.05, 0], steps: [10, 20] });
+    expect([0, 9, 10, 19, 20, 99].map(at)).toEqual([0.1, 0.1, 0.05, 0.05, 0, 0]);
+  });
+
+  it.each([
+    -0.1,
+    Number.NaN,
+    { kind: "linear", from: 0.1, to: -1, steps: 3 },
+    { kind: "linear", from: 0.1, to: 0, steps: 0 },
+    { kind: "step", values: [0.1], steps: [1] },
+    { kind: "step", values: [0.1, 0.2, 0.3], steps: [5, 5] },
+    { kind: "step", values: [0.1, Number.POSITIVE_INFINITY], steps: [5] },
+  ] as const)("refuses %j", (schedule) => {
+    expect(() => lambdaSchedule(schedule)).toThrow(ArgumentError);
+  });
+});
