@@ -15,6 +15,11 @@ export interface Harness {
   open(transcript: Transcript, segments: readonly Segment[]): void;
   /** Text of sampled action ids, without special tokens: what the environment is given. */
   actionText(ids: readonly number[]): string;
+  /**
+   * What the agent is told instead when an action is not fit to reach the environment (no stop token, a special token inside);
+   * undefined when it is. Such an action is a turn, answered with these segments.
+   */
+  refusal(ids: readonly number[], finish: "stop" | "length"): Segment[] | undefined;
   /** Ids of an action written by a script, its stop token included: what a policy would have sampled. */
   encodeAction(text: string): number[];
   /**
