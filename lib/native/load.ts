@@ -1,8 +1,7 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { NativeError } from "../errors/native-error.js";
+import { addonPath } from "./addon-path.js";
 import type { NativeAddon } from "./native-addon.js";
 
 // native/addon/register.h holds the same number.
@@ -11,15 +10,6 @@ const MEND =
   "Run `npm run build:native` in that directory; it needs g++, make and python3 and explains what is missing.";
 
 let loaded: NativeAddon | undefined;
-
-/** The package's directory: the nearest one above this file with a package.json, whether we run from lib/ or dist/. */
-function packageRoot(): string {
-  const start = dirname(fileURLToPath(import.meta.url));
-  for (let directory = start; ; directory = dirname(directory)) {
-    if (existsSync(join(directory, "package.json"))) return directory;
-    if (dirname(directory) === directory) return start;
-  }
-}
 
 function checkEnvironment(addon: NativeAddon): void {
   const isa = process.env.ECHO_GRPO_ISA;
@@ -48,8 +38,7 @@ function checkEnvironment(addon: NativeAddon): void {
  */
 export function loadNative(): NativeAddon {
   if (loaded) return loaded;
-  const root = packageRoot();
-  const path = join(root, "build", "Release", "echo_grpo.node");
+  const path = addonPath();
   const platform = `${process.platform}-${process.arch}, Node ${process.version}`;
   if (!existsSync(path))
     throw new NativeError(
