@@ -107,7 +107,12 @@ function checkSequence(sequence: TokenSequence, index: number, options: StepWeig
 
 function checkNumber(value: number | undefined, name: string, positive: boolean): void {
   if (value === undefined) return;
-  if (typeof value !== "number" || !Number.isFinite(Math.fround(value)) || value < 0 || (positive && value === 0))
+  if (
+    typeof value !== "number" ||
+    !Number.isFinite(Math.fround(value)) ||
+    value < 0 ||
+    (positive && value === 0)
+  )
     throw new ArgumentError(
       "ERR_OUT_OF_RANGE",
       `${WHERE} ${name} is out of range: expected a finite number ${positive ? "> 0" : ">= 0"}, got ${value}. Correct it.`,

@@ -150,10 +150,11 @@ export function stepWeights(options: StepWeightsOptions): StepWeights {
           `[microBatches] sequences[${index}] is too long: expected at most ${maxTokens} tokens, got ${ids.length}. Raise maxTokens or limit the rollouts; sequences are never split.`,
         );
     const packed: MicroBatch[] = [];
-    for (let first = 0; first < n; ) {
+    for (let first = 0; first < sequences.length; ) {
       let end = first;
       let rows = 0;
-      while (end < n && rows + sequences[end].ids.length <= maxTokens) rows += sequences[end++].ids.length;
+      while (end < sequences.length && rows + sequences[end].ids.length <= maxTokens)
+        rows += sequences[end++].ids.length;
       packed.push(packMicroBatch(options, sequenceWeights, first, end));
       first = end;
     }
