@@ -1,0 +1,9 @@
+import { Transcript } from "../tokens/transcript.js";
+
+/** What a rollout has written so far. */
+export class RolloutRecord {
+  transcript = new Transcript();
+  turns = 0;
+  warnings = 0;
+  exact = true;
+}

@@ -1,0 +1,48 @@
+import type { Harness } from "../../lib/agent/harness.js";
+import type { Segment } from "../../lib/tokens/segment.js";
+import type { Transcript } from "../../lib/tokens/transcript.js";
+
+export const BYTE_VOCAB = 259;
+export const STOP = 256;
+export const ANSWER = 257;
+export const AGENT = 258;
+
+/** Bytes are tokens; 256 ends an action, 257 opens an answer, 258 opens an action. */
+export class ByteHarness implements Harness {
+  readonly name = "byte";
+  readonly stop = [STOP];
+  readonly maxActionTokens: number;
+
+  constructor(maxActionTokens = 12) {
+    this.maxActionTokens = maxActionTokens;
+  }
+
+  open(transcript: Transcript, segments: readonly Segment[]): void {
+    this.append(transcript, segments);
+    transcript.append([AGENT], "context");
+  }
+
+  actionText(ids: readonly number[]): string {
+    return new TextDecoder().decode(Uint8Array.from(ids.filter((id) => id < 256)));
+  }
+
+  encodeAction(text: string): number[] {
+    return [...new TextEncoder().encode(text), STOP];
+  }
+
+  answer(
+    transcript: Transcript,
+    finish: "stop" | "length",
+    segments: readonly Segment[],
+    last: boolean,
+  ): void {
+    if (finish === "length") transcript.append([STOP], "context");
+    this.append(transcript, segments);
+    if (!last) transcript.append([AGENT], "context");
+  }
+
+  private append(transcript: Transcript, segments: readonly Segment[]): void {
+    transcript.append([ANSWER], "context");
+    for (const { text, role } of segments) transcript.append([...new TextEncoder().encode(text)], role);
+  }
+}

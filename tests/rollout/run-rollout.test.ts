@@ -1,0 +1,378 @@
+import { describe, expect, test } from "vitest";
+import { SandboxError } from "../../lib/errors/sandbox-error.js";
+import { deriveSeed } from "../../lib/random/derive-seed.js";
+import type { RolloutRequest } from "../../lib/rollout/rollout-request.js";
+import { runRollout } from "../../lib/rollout/run-rollout.js";
+import { trajectorySchema } from "../../lib/rollout/trajectory-schema.js";
+import type { Task } from "../../lib/tasks/task.js";
+import { AGENT, ANSWER, ByteHarness, STOP } from "../fakes/byte-harness.js";
+import { EchoEnvironment, type EchoOptions } from "../fakes/echo-environment.js";
+import { ListAgent } from "../fakes/list-agent.js";
+import { TablePolicy, type TablePolicyOptions } from "../fakes/table-policy.js";
+
+const task: Task = { id: "echo/train/1", family: "echo", split: "train", instruction: "say a", maxTurns: 4 };
+
+function setUp(
+  world: EchoOptions = {},
+  actor: TablePolicyOptions | string[] = {},
+  rest: Partial<RolloutRequest> = {},
+) {
+  const environment = new EchoEnvironment(world);
+  const policy = new TablePolicy(Array.isArray(actor) ? {} : actor);
+  const agent = new ListAgent(Array.isArray(actor) ? actor : []);
+  const failures: Error[] = [];
+  const request: RolloutRequest = {
+    task,
+    taskIndex: 3,
+    rolloutIndex: 5,
+    createEnvironment: () => environment,
+    harness: new ByteHarness(),
+    actor: Array.isArray(actor)
+      ? { kind: "script", agent }
+      : { kind: "policy", policy, temperature: 0.8, seed: deriveSeed(7, "rollout", 1, 3, 5) },
+    onCleanupFailure: (error) => failures.push(error),
+    ...rest,
+  };
+  return { environment, policy, agent, failures, request };
+}
+
+const bytes = (text: string): number[] => [...Buffer.from(text)];
+
+describe("what is recorded", () => {
+  test("a script's rollout, token for token", async () => {
+    const { request, environment, agent } = setUp({ finalAction: "end" }, ["ab", "g", "end"]);
+    const trajectory = await runRollout(request);
+    expect(trajectory).toEqual({
+      schema: 1,
+      taskId: "echo/train/1",
+      task: 3,
+      rollout: 5,
+      author: "script",
+      policyVersion: 0,
+      // biome-ignore format: one line per turn
+      ids: [
+        ANSWER, ...bytes("say a"), AGENT,
+        ...bytes("ab"), STOP, ANSWER, ...bytes("ab"), AGENT,
+        ...bytes("g"), STOP, ANSWER, ...bytes("no g"), AGENT,
+        ...bytes("end"), STOP, ANSWER,
+      ],
+      roles: ["ccccccc", "aaa", "coo", "c", "aa", "cwwww", "c", "aaaa", "c"].join(""),
+      logprobs: [],
+      temperature: 0,
+      turns: 3,
+      reward: 1,
+      stopReason: "submitted",
+      exact: true,
+      warnings: 1,
+    });
+    expect(environment.log).toEqual(["ab", "g", "end"]);
+    expect(environment.disposed).toBe(1);
+    expect(agent.heard[0]).toEqual([{ text: "say a", role: "context" }]);
+    expect(agent.heard[2]).toEqual([{ text: "no g", role: "warning" }]);
+  });
+
+  test("a policy's ids and log-probabilities are what it returned, its contexts the record itself", async () => {
+    const { request, policy } = setUp();
+    const trajectory = await runRollout(request);
+    expect(trajectorySchema.parse(trajectory)).toEqual(trajectory);
+    expect(trajectory.stopReason).toBe("max_turns");
+    expect(trajectory.turns).toBe(4);
+    let scored = 0;
+    for (const [t, id] of trajectory.ids.entries())
+      if (trajectory.roles[t] === "a")
+        expect(trajectory.logprobs[scored++]).toBe(TablePolicy.logprob(trajectory.ids[t - 1], id, 0.8));
+    expect(scored).toBe(trajectory.logprobs.length);
+    for (const { ids, temperature, stop, session } of policy.requests) {
+      expect(trajectory.ids.slice(0, ids.length)).toEqual(ids);
+      expect(trajectory.roles[ids.length]).toBe("a");
+      expect([temperature, stop, session]).toEqual([0.8, [STOP], policy.requests[0].session]);
+    }
+    expect(policy.openSessions.size).toBe(0);
+    expect(await runRollout(setUp().request)).toEqual(trajectory);
+  });
+
+  test("another seed plays another rollout", async () => {
+    const one = await runRollout(setUp().request);
+    const { request, policy } = setUp();
+    const other = await runRollout({
+      ...request,
+      actor: { kind: "policy", policy, temperature: 0.8, seed: deriveSeed(7, "rollout", 1, 3, 6) },
+    });
+    expect(other.ids).not.toEqual(one.ids);
+  });
+
+  test("an answer that something else shaped marks the rollout not exact", async () => {
+    const trajectory = await runRollout(setUp({ exact: false }, ["a", "b", "c", "d"]).request);
+    expect([trajectory.exact, trajectory.reward]).toEqual([false, 1]);
+  });
+});
+
+describe("counts end a rollout that is verified as it stands", () => {
+  test("turns: the smaller of the task's and the caller's", async () => {
+    const { request } = setUp({}, ["a", "b", "c", "d"]);
+    const trajectory = await runRollout({ ...request, limits: { maxTurns: 2 } });
+    expect([trajectory.turns, trajectory.stopReason, trajectory.reward]).toEqual([2, "max_turns", 1]);
+    expect(trajectory.ids.slice(-2)).toEqual([ANSWER, ...bytes("b")]);
+    const long = await runRollout({ ...setUp({}, ["a", "b", "c", "d"]).request, limits: { maxTurns: 99 } });
+    expect(long.turns).toBe(4);
+  });
+
+  // Opening 7 tokens; "a" takes 2, its answer 2 and the next opening 1; "bb" takes 3, its answer 3.
+  test.each([
+    [11, "the answer fits, the next action has no room", 1, "cccccccaaco"],
+    [12, "the next opening fits, but no token of an action", 1, "cccccccaaco"],
+    [10, "the answer does not fit", 1, "cccccccaa"],
+    [14, "the script's next action does not fit", 1, "cccccccaacoc"],
+    [15, "the next action fits, its answer does not", 2, "cccccccaacocaaa"],
+    [18, "the second answer fits", 2, "cccccccaacocaaacoo"],
+  ])("%i tokens: %s", async (maxTokens, _, turns, roles) => {
+    const { request, environment } = setUp({}, ["a", "bb", "c", "d"]);
+    const trajectory = await runRollout({ ...request, limits: { maxTokens } });
+    expect(trajectory.roles).toBe(roles);
+    expect(trajectory.turns).toBe(turns);
+    expect(trajectory.stopReason).toBe("max_tokens");
+    expect(trajectory.reward).toBe(1);
+    expect(trajectory.exact).toBe(true);
+    expect(environment.log).toHaveLength(turns);
+    expect(trajectorySchema.parse(trajectory)).toEqual(trajectory);
+  });
+
+  test("the policy's context is never exceeded, and an action it cut is recorded but not run", async () => {
+    for (let maxContext = 8; maxContext < 60; maxContext++) {
+      const { request, policy, environment } = setUp({ repeat: 2 }, { maxContext });
+      const trajectory = await runRollout(request);
+      expect(trajectory.ids.length).toBeLessThanOrEqual(maxContext);
+      for (const { ids, maxTokens } of policy.requests)
+        expect(ids.length + maxTokens).toBeLessThanOrEqual(maxContext);
+      const cut = trajectory.roles.endsWith("a") && trajectory.ids.at(-1) !== STOP;
+      const full = (policy.requests.at(-1)?.maxTokens ?? 0) === request.harness.maxActionTokens;
+      if (cut && !full) expect(environment.log).toHaveLength(trajectory.turns - 1);
+      if (trajectory.turns < 4) expect(trajectory.stopReason).toBe("max_tokens");
+      expect(trajectory.reward).not.toBeNull();
+    }
+  });
+
+  test("an action that the harness's own limit cut goes to the environment", async () => {
+    const { request, environment, policy } = setUp({}, {}, { harness: new ByteHarness(1) });
+    const trajectory = await runRollout(request);
+    expect(environment.log).toHaveLength(trajectory.turns);
+    expect(policy.requests.every(({ maxTokens }) => maxTokens === 1)).toBe(true);
+    expect(trajectory.ids.filter((id) => id === STOP)).toHaveLength(trajectory.turns);
+  });
+
+  test("the final answer that does not fit is left out, and the rollout counts as submitted", async () => {
+    const { request } = setUp({ finalAction: "end" }, ["end"]);
+    const trajectory = await runRollout({ ...request, limits: { maxTokens: 11 } });
+    expect([trajectory.stopReason, trajectory.roles]).toEqual(["submitted", "cccccccaaaa"]);
+  });
+});
+
+describe("infrastructure failures are excluded, with what was recorded until then", () => {
+  test.each([
+    ["reset", 1, "sandbox_error", "ERR_SANDBOX_START", 0],
+    ["step", 2, "sandbox_error", "ERR_SANDBOX_GONE", 2],
+    ["score", 1, "verifier_error", "ERR_VERIFIER", 4],
+  ] as const)("%s, call %i", async (call, nth, stopReason, code, turns) => {
+    const { request, environment } = setUp({ breaks: { call, nth, how: "throw" } }, ["a", "b", "c", "d"]);
+    const trajectory = await runRollout(request);
+    expect(trajectory).toMatchObject({ stopReason, reward: null, exact: false, turns });
+    expect(trajectory.error).toEqual({ code, message: `${call} broke` });
+    expect(environment.disposed).toBe(1);
+    expect(trajectorySchema.parse(trajectory)).toEqual(trajectory);
+  });
+
+  test("an error's own code is kept", async () => {
+    const how = new SandboxError("ERR_SANDBOX_LIMIT", "[sandbox] no room");
+    const trajectory = await runRollout(setUp({ breaks: { call: "reset", how } }).request);
+    expect(trajectory.error).toEqual({ code: "ERR_SANDBOX_LIMIT", message: "[sandbox] no room" });
+  });
+
+  test("an environment that cannot be made", async () => {
+    const createEnvironment = (): never => {
+      throw Object.assign(new Error("no such file"), { code: "ENOENT" });
+    };
+    const trajectory = await runRollout({ ...setUp().request, createEnvironment });
+    expect(trajectory).toMatchObject({
+      stopReason: "sandbox_error",
+      error: { code: "ENOENT" },
+      ids: [],
+      reward: null,
+    });
+  });
+
+  test("a reward that is not a number", async () => {
+    const trajectory = await runRollout(setUp({ reward: Number.NaN }).request);
+    expect(trajectory).toMatchObject({ stopReason: "verifier_error", reward: null });
+    expect(trajectory.error?.message).toMatch(/expected a finite number, got NaN/);
+  });
+
+  test("a prompt that leaves no room", async () => {
+    const { request, environment } = setUp({}, { maxContext: 7 });
+    const trajectory = await runRollout(request);
+    expect(trajectory).toMatchObject({ stopReason: "policy_error", ids: [], reward: null });
+    expect(trajectory.error?.code).toBe("ERR_POLICY_CONTEXT");
+    expect(trajectory.error?.message).toMatch(/expected fewer than 7 tokens, got 7/);
+    expect(environment.disposed).toBe(1);
+  });
+
+  test.each<[string, TablePolicyOptions["intervene"]]>([
+    ["expected 1 to 12, got 0", (_, __, result) => ({ ...result, ids: [], logprobs: [] })],
+    [
+      "expected 1 to 12, got 13",
+      () => ({ ids: Array(13).fill(97), logprobs: Array(13).fill(-1), finish: "length" }),
+    ],
+    ["one per id, got 1", () => ({ ids: [97, STOP], logprobs: [-1], finish: "stop" })],
+    ["expected a finite number, got NaN", () => ({ ids: [STOP], logprobs: [Number.NaN], finish: "stop" })],
+    [
+      "expected an integer from 0 to 2147483647, got 1.5",
+      () => ({ ids: [1.5], logprobs: [-1], finish: "length" }),
+    ],
+    [
+      "expected an integer from 0 to 2147483647, got -1",
+      () => ({ ids: [-1], logprobs: [-1], finish: "length" }),
+    ],
+    ["expected stop, got length", () => ({ ids: [STOP], logprobs: [-1], finish: "length" })],
+    ["expected length, got stop", () => ({ ids: [97], logprobs: [-1], finish: "stop" })],
+    ["256 before the last id", () => ({ ids: [STOP, 97], logprobs: [-1, -1], finish: "length" })],
+    ["the model is gone", () => Promise.reject(new Error("the model is gone"))],
+  ])("a policy that answers badly: %s", async (message, intervene) => {
+    const { request, policy, environment } = setUp({}, { intervene });
+    const trajectory = await runRollout(request);
+    expect(trajectory).toMatchObject({ stopReason: "policy_error", reward: null, turns: 0 });
+    expect(trajectory.error?.code).toBe("ERR_POLICY");
+    expect(trajectory.error?.message).toContain(message);
+    expect([policy.openSessions.size, environment.disposed]).toEqual([0, 1]);
+  });
+
+  test("a script that fails, or writes more than the harness grants a policy", async () => {
+    expect(await runRollout(setUp({}, ["a"]).request)).toMatchObject({
+      stopReason: "policy_error",
+      error: { message: "the list is at its end" },
+      turns: 1,
+    });
+    const long = await runRollout(setUp({}, ["abcabcabcabc"]).request);
+    expect(long.error?.message).toMatch(/an action of 13 tokens: expected 1 to 12/);
+  });
+
+  test.each(["open", "actionText", "encodeAction", "answer"] as const)(
+    "a harness whose %s fails",
+    async (method) => {
+      const harness = new ByteHarness();
+      harness[method] = () => {
+        throw new Error(`${method} broke`);
+      };
+      const trajectory = await runRollout(setUp({}, ["a", "b", "c", "d"], { harness }).request);
+      expect(trajectory).toMatchObject({ stopReason: "harness_error", reward: null });
+      expect(trajectory.error?.message).toBe(`${method} broke`);
+      expect(trajectorySchema.parse(trajectory)).toEqual(trajectory);
+    },
+  );
+});
+
+describe("clocks", () => {
+  test.each(["hang", "deaf"] as const)(
+    "a command that never ends (%s): scored 0, tokens kept",
+    async (how) => {
+      const { request, environment } = setUp({ breaks: { call: "step", nth: 2, how } }, ["a", "b", "c", "d"]);
+      const trajectory = await runRollout({ ...request, limits: { timeoutMs: 30 } });
+      expect(trajectory).toMatchObject({ stopReason: "rollout_timeout", reward: 0, exact: false, turns: 2 });
+      expect(trajectory.error).toBeUndefined();
+      expect(trajectory.roles).toBe("cccccccaacocaa");
+      expect(environment.disposed).toBe(1);
+      expect(trajectorySchema.parse(trajectory)).toEqual(trajectory);
+    },
+  );
+
+  test("a policy that never answers", async () => {
+    const { request } = setUp({}, { intervene: () => new Promise(() => {}) });
+    const trajectory = await runRollout({ ...request, limits: { timeoutMs: 30 } });
+    expect(trajectory).toMatchObject({ stopReason: "rollout_timeout", reward: 0, turns: 0 });
+  });
+
+  test.each([
+    ["reset", "sandbox_error", "ERR_SANDBOX_START"],
+    ["score", "verifier_error", "ERR_VERIFIER"],
+  ] as const)("a %s that never ends is not the agent's fault", async (call, stopReason, code) => {
+    const { request } = setUp({ breaks: { call, how: "deaf" } }, ["a", "b", "c", "d"]);
+    const limits = { setupTimeoutMs: 30, verifyTimeoutMs: 30 };
+    const trajectory = await runRollout({ ...request, limits });
+    expect(trajectory).toMatchObject({ stopReason, reward: null, exact: false, error: { code } });
+    expect(trajectory.error?.message).toMatch(/expected within 30 ms/);
+  });
+
+  test.each([
+    ["deaf", /took over 30 ms/],
+    ["throw", /failed: Error: dispose broke/],
+  ] as const)("a clean-up that breaks (%s) is told of and changes nothing", async (how, message) => {
+    const { request, failures } = setUp({ breaks: { call: "dispose", how } }, ["a", "b", "c", "d"]);
+    const trajectory = await runRollout({ ...request, limits: { disposeTimeoutMs: 30 } });
+    expect(trajectory).toMatchObject({ stopReason: "max_turns", reward: 1, exact: true });
+    expect(failures.map(String)).toEqual([expect.stringMatching(message)]);
+  });
+
+  test("an environment that arrives after its time is disposed of", async () => {
+    const environment = new EchoEnvironment();
+    const createEnvironment = async (): Promise<EchoEnvironment> => {
+      await new Promise((resolve) => setTimeout(resolve, 40));
+      return environment;
+    };
+    const { request } = setUp();
+    const trajectory = await runRollout({ ...request, createEnvironment, limits: { setupTimeoutMs: 10 } });
+    expect(trajectory.stopReason).toBe("sandbox_error");
+    await expect.poll(() => environment.disposed).toBe(1);
+  });
+});
+
+describe("cancelling", () => {
+  test("before the start: nothing is made", async () => {
+    let made = 0;
+    const createEnvironment = (): EchoEnvironment => {
+      made++;
+      return new EchoEnvironment();
+    };
+    const trajectory = await runRollout({
+      ...setUp().request,
+      createEnvironment,
+      signal: AbortSignal.abort(),
+    });
+    expect(trajectory).toMatchObject({ stopReason: "cancelled", reward: null, ids: [], exact: false });
+    expect(trajectory.error).toBeUndefined();
+    expect(made).toBe(0);
+    expect(trajectorySchema.parse(trajectory)).toEqual(trajectory);
+  });
+
+  test.each(["reset", "step", "score"] as const)("during %s", async (call) => {
+    const { request, environment } = setUp({ breaks: { call, how: "deaf" } }, ["a", "b", "c", "d"]);
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(), 20);
+    const trajectory = await runRollout({ ...request, signal: controller.signal });
+    expect(trajectory).toMatchObject({ stopReason: "cancelled", reward: null, exact: false });
+    expect(environment.disposed).toBe(1);
+  });
+
+  test("while the policy samples", async () => {
+    const controller = new AbortController();
+    const intervene = (): Promise<never> => {
+      setTimeout(() => controller.abort(), 20);
+      return new Promise(() => {});
+    };
+    const { request, policy } = setUp({}, { intervene });
+    const trajectory = await runRollout({ ...request, signal: controller.signal });
+    expect(trajectory).toMatchObject({ stopReason: "cancelled", reward: null });
+    expect(policy.openSessions.size).toBe(0);
+  });
+});
+
+test.each([
+  ["maxTurns", 0],
+  ["maxTokens", 1.5],
+  ["timeoutMs", -1],
+  ["timeoutMs", 2 ** 31],
+  ["verifyTimeoutMs", Number.NaN],
+])("limits.%s = %d is refused", async (name, value) => {
+  const rollout = runRollout({ ...setUp().request, limits: { [name]: value } });
+  await expect(rollout).rejects.toMatchObject({
+    code: "ERR_OUT_OF_RANGE",
+    message: expect.stringContaining(`limits.${name}`),
+  });
+});
