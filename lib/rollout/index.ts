@@ -3,7 +3,6 @@ export type { RolloutAuthor } from "./rollout-author.js";
 export type { RolloutLimits } from "./rollout-limits.js";
 export { type RolloutBatch, RolloutPool, type RolloutProgress } from "./rollout-pool.js";
 export type { RolloutRequest } from "./rollout-request.js";
-export { type GroupRequest, runGroup } from "./run-group.js";
 export { runRollout } from "./run-rollout.js";
 export { Slots } from "./slots.js";
 export type { StopReason } from "./stop-reason.js";

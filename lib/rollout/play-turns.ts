@@ -1,5 +1,7 @@
 import type { Harness } from "../agent/harness.js";
 import type { Environment } from "../environments/environment.js";
+import type { EnvironmentStep } from "../environments/environment-step.js";
+import type { SampleResult } from "../policy/sample-result.js";
 import type { Segment } from "../tokens/segment.js";
 import type { Deadline } from "./deadline.js";
 import { cancellation, type Ending, failure } from "./ending.js";
@@ -24,7 +26,7 @@ export interface Play {
 
 /** Action, answer, action, answer, until something ends it. */
 export async function playTurns(record: RolloutRecord, play: Play): Promise<Ending> {
-  const { environment, harness, deadline, maxTokens } = play;
+  const { harness, maxTokens } = play;
   let answer = play.opening;
   for (;;) {
     const room = maxTokens - record.transcript.length;
@@ -36,17 +38,9 @@ export async function playTurns(record: RolloutRecord, play: Play): Promise<Endi
     if (action.finish === "length" && action.ids.length < harness.maxActionTokens)
       return { stopReason: "max_tokens" };
 
-    let text: string;
-    try {
-      text = harness.actionText(action.ids);
-    } catch (error) {
-      return failure("harness_error", error, "ERR_TOKENIZER");
-    }
-    const raced = await deadline.race((signal) => environment.step(text, signal));
-    if (raced.kind === "timeout") return { stopReason: "rollout_timeout" };
-    if (raced.kind === "cancelled") return cancellation(play.signal);
-    if (raced.kind === "failed") return failure("sandbox_error", raced.error, "ERR_SANDBOX_GONE");
-    const { segments, done, exact } = raced.value;
+    const step = await answerTo(action, play);
+    if ("stopReason" in step) return step;
+    const { segments, done, exact } = step;
     if (!exact) record.exact = false;
     if (segments.some((segment) => segment.role === "warning")) record.warnings++;
 
@@ -62,6 +56,23 @@ export async function playTurns(record: RolloutRecord, play: Play): Promise<Endi
     if (!goesOn) return { stopReason: "max_tokens" };
     answer = segments;
   }
+}
+
+/** The environment's answer, or the harness's where the action is not fit to reach it. */
+async function answerTo(action: SampleResult, play: Play): Promise<EnvironmentStep | Ending> {
+  const { environment, harness, deadline } = play;
+  let text: string;
+  try {
+    const refusal = harness.refusal(action.ids, action.finish);
+    if (refusal) return { segments: refusal, done: false, exact: true };
+    text = harness.actionText(action.ids);
+  } catch (error) {
+    return failure("harness_error", error, "ERR_TOKENIZER");
+  }
+  const raced = await deadline.race((signal) => environment.step(text, signal));
+  if (raced.kind === "done") return raced.value;
+  if (raced.kind === "failed") return failure("sandbox_error", raced.error, "ERR_SANDBOX_GONE");
+  return raced.kind === "timeout" ? { stopReason: "rollout_timeout" } : cancellation(play.signal);
 }
 
 /**

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { EchoGrpoError } from "../errors/echo-grpo-error.js";
 import type { Task } from "../tasks/task.js";
 import { resolveLimits } from "./resolve-limits.js";
@@ -50,6 +51,8 @@ export class RolloutPool {
     const total = batch.tasks.length * batch.groupSize;
     const deadlineMs = batch.deadlineMs ?? this.defaultDeadlineMs(total, resolveLimits(batch.limits));
     const controller = new AbortController();
+    // Every rollout listens, and takes its listener back: not the leak that Node warns of from the eleventh on.
+    setMaxListeners(0, controller.signal);
     const stop = (): void => controller.abort(batch.signal?.reason);
     const timer = setTimeout(() => {
       const message = `[RolloutPool] the batch of ${total} rollouts did not end in time: expected within ${deadlineMs} ms. Raise deadlineMs or look at the rollouts it cancelled.`;

@@ -13,8 +13,11 @@ export class ByteHarness implements Harness {
   readonly stop = [STOP];
   readonly maxActionTokens: number;
 
-  constructor(maxActionTokens = 12) {
+  private readonly refusesUnfinished: boolean;
+
+  constructor(maxActionTokens = 12, options: { refusesUnfinished?: boolean } = {}) {
     this.maxActionTokens = maxActionTokens;
+    this.refusesUnfinished = options.refusesUnfinished ?? false;
   }
 
   open(transcript: Transcript, segments: readonly Segment[]): void {
@@ -24,6 +27,12 @@ export class ByteHarness implements Harness {
 
   actionText(ids: readonly number[]): string {
     return new TextDecoder().decode(Uint8Array.from(ids.filter((id) => id < 256)));
+  }
+
+  refusal(ids: readonly number[], finish: "stop" | "length"): Segment[] | undefined {
+    if (this.refusesUnfinished && finish === "length")
+      return [{ text: `unfinished after ${ids.length}`, role: "warning" }];
+    return undefined;
   }
 
   encodeAction(text: string): number[] {

@@ -160,6 +160,18 @@ describe("counts end a rollout that is verified as it stands", () => {
     expect(trajectory.ids.filter((id) => id === STOP)).toHaveLength(trajectory.turns);
   });
 
+  test("an action that the harness refuses is a turn that never reaches the environment", async () => {
+    const harness = new ByteHarness(1, { refusesUnfinished: true });
+    const { request, environment } = setUp({}, {}, { harness });
+    const trajectory = await runRollout(request);
+    const cut = trajectory.ids.filter((id, t) => trajectory.roles[t] === "a" && id !== STOP).length;
+    expect(cut).toBeGreaterThan(0);
+    expect(trajectory.warnings).toBe(cut);
+    expect(environment.log).toHaveLength(trajectory.turns - cut);
+    expect(trajectory.roles).toContain(`acc${"w".repeat("unfinished after 1".length)}`);
+    expect(trajectory.stopReason).toBe("max_turns");
+  });
+
   test("the final answer that does not fit is left out, and the rollout counts as submitted", async () => {
     const { request } = setUp({ finalAction: "end" }, ["end"]);
     const trajectory = await runRollout({ ...request, limits: { maxTokens: 11 } });
@@ -254,7 +266,7 @@ describe("infrastructure failures are excluded, with what was recorded until the
     expect(long.error?.message).toMatch(/an action of 13 tokens: expected 1 to 12/);
   });
 
-  test.each(["open", "actionText", "encodeAction", "answer"] as const)(
+  test.each(["open", "actionText", "refusal", "encodeAction", "answer"] as const)(
     "a harness whose %s fails",
     async (method) => {
       const harness = new ByteHarness();
