@@ -52,8 +52,8 @@ function softmax(logits: readonly number[], target: number, temperature: number)
  *     loss   = wA · -min(ρ A, clip(ρ, 1 - epsilonLow, 1 + epsilonHigh) A)  +  wO · -lp
  *     dx_j   = gradScale · G / T · (p_j - [j = target]),  G = wA · ρ A · [ρ A is the smaller, log ratio not clamped] + wO
  *
- * Rows without weight are not read. A row of nothing but -Infinity has no distribution: it counts in `nonfiniteRows` and contributes 0.
- * A row with NaN or +Infinity has a NaN gradient. A target at -Infinity costs +Infinity as an observation, with a finite gradient.
+ * Rows without weight are not read. A row of nothing but -Infinity has no distribution: it counts in `nonfiniteRows` and contributes
+ * 0. A row with NaN or +Infinity has a NaN gradient. A target at -Infinity costs +Infinity as an observation, with a finite gradient.
  */
 export function referenceLoss(input: ReferenceInput): ReferenceResult {
   const { logits, rows, vocabSize, options = {} } = input;
@@ -87,7 +87,7 @@ export function referenceLoss(input: ReferenceInput): ReferenceResult {
     if (observationWeight !== 0) totals.observationTokens++;
     if (row.every((logit) => logit === -Infinity)) {
       totals.nonfiniteRows++;
-      logprobs[t] = -Infinity;
+      logprobs[t] = Number.NaN;
       continue;
     }
 
@@ -105,8 +105,10 @@ export function referenceLoss(input: ReferenceInput): ReferenceResult {
         clamped = Math.abs(logRatio) > clamp;
         ratio = Math.exp(Math.min(Math.max(logRatio, -clamp), clamp));
       }
-      const free = ratio * advantage;
-      const clipped = Math.min(Math.max(ratio, 1 - epsilonLow), 1 + epsilonHigh) * advantage;
+      const bounded = Math.min(Math.max(ratio, 1 - epsilonLow), 1 + epsilonHigh);
+      // A ratio may be infinite when the clamp is off, and 0 · Infinity is no loss.
+      const free = advantage === 0 ? 0 : ratio * advantage;
+      const clipped = advantage === 0 ? 0 : bounded * advantage;
       totals.policyLoss += actionWeight * -Math.min(free, clipped);
       if (clipped < free) {
         if (ratio < 1) totals.clippedLow++;
@@ -114,7 +116,7 @@ export function referenceLoss(input: ReferenceInput): ReferenceResult {
       } else if (!clamped) negativeSlope += actionWeight * free;
       totals.actionNllSum -= logprob;
       totals.ratioSum += ratio;
-      totals.ratioMax = Math.max(totals.ratioMax, ratio);
+      if (ratio > totals.ratioMax) totals.ratioMax = ratio;
     }
     if (observationWeight !== 0) {
       totals.observationLoss += observationWeight * -logprob;
