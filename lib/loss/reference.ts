@@ -87,7 +87,7 @@ export function referenceLoss(input: ReferenceInput): ReferenceResult {
     if (observationWeight !== 0) totals.observationTokens++;
     if (row.every((logit) => logit === -Infinity)) {
       totals.nonfiniteRows++;
-      logprobs[t] = Number.NaN;
+      logprobs[t] = -Infinity;
       continue;
     }
 
