@@ -21,6 +21,10 @@ export interface NativeLoss {
     gradScale: number,
     nllAtOne: boolean,
     logprobsOut: Float32Array | null,
+    /**
+     * [12]: policyLoss, observationLoss, actionTokens, observationTokens, observationNllSum, observationNllAtOneSum, actionNllSum,
+     * ratioSum, ratioMax, clippedLow, clippedHigh, nonfiniteRows.
+     */
     totalsOut: Float64Array,
   ): void;
   /** Log-probabilities only; a negative target skips its row. */
@@ -32,4 +36,6 @@ export interface NativeLoss {
     temperature: number,
     logprobsOut: Float32Array,
   ): void;
+  /** x += 1 over [x.length / ld, ld], with the loss's schedule, threads and tier: the yardstick of bench/loss.ts. */
+  benchInPlaceUpdate(x: Float32Array, ld: number): void;
 }

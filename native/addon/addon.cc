@@ -10,6 +10,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   env.AddCleanupHook([] { echo::stop_threads(); });
   exports.Set("abiVersion", Napi::Number::New(env, echo::addon::abi_version));
   echo::addon::register_core(env, exports);
+  echo::addon::register_loss(env, exports);
   return exports;
 }
 

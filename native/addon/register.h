@@ -9,5 +9,6 @@ namespace echo::addon {
 inline constexpr int abi_version = 1;
 
 void register_core(Napi::Env env, Napi::Object exports);
+void register_loss(Napi::Env env, Napi::Object exports);
 
 }  // namespace echo::addon

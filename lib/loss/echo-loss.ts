@@ -1,0 +1,141 @@
+import { ArgumentError } from "../errors/argument-error.js";
+import { loadNative } from "../native/load.js";
+import { checkLogits, type LogitsBlock } from "./check-logits.js";
+import { checkRows } from "./check-rows.js";
+import type { LossOptions } from "./loss-options.js";
+import type { LossRows } from "./loss-rows.js";
+import type { LossTotals } from "./loss-totals.js";
+import { resolveLossOptions } from "./resolve-loss-options.js";
+
+const WHERE = "echoLoss";
+
+export interface EchoLossInput extends LogitsBlock, LossRows, LossOptions {
+  /** Where to write the log-probabilities, [T] float32; a new array without it. */
+  logprobsOut?: Float32Array;
+}
+
+export interface EchoLossResult {
+  metrics: LossTotals;
+  /** log p(target) of each weighted row at `temperature`, [T] float32; 0 on rows without weight. */
+  logprobs: Float32Array;
+}
+
+/**
+ * The loss L = L_GRPO(actions) + L_env(observations) of a block of logits, and its gradient in place of the logits. With
+ * z = logits / temperature, lp = log softmax(z)[target], ρ = exp(lp - oldLogprob):
+ *
+ *     loss of a row  =  actionWeight · -min(ρA, clip(ρ, 1 - epsilonLow, 1 + epsilonHigh)A)  +  observationWeight · -lp
+ *
+ * (PPO's clipped surrogate, Schulman et al. 2017, in GRPO's use of it, Shao et al. 2024, plus ECHO's cross-entropy.) Rows with both weights 0
+ * are not read, whatever is in them; their gradient is 0. A row of only -inf has gradient 0, a row with NaN or +inf has gradient NaN; both are
+ * counted in `metrics.nonfiniteRows`.
+ *
+ * @throws ArgumentError, before anything is written: ERR_INVALID_TYPE, ERR_INVALID_DTYPE, ERR_INVALID_SHAPE, ERR_DETACHED,
+ *   ERR_UNSUPPORTED (resizable buffer), ERR_OUT_OF_RANGE (option, or target on a weighted row), ERR_NON_FINITE (weight, advantage,
+ *   oldLogprob), ERR_OVERLAP (a row that is both action and observation).
+ * @throws NativeError when the addon cannot be loaded.
+ */
+export function echoLoss(input: EchoLossInput): EchoLossResult {
+  const targets = checkRows(WHERE, "targets", input.targets, Int32Array, undefined, "[T]");
+  const rows = targets.length;
+  const { vocab, ld } = checkLogits(WHERE, input, rows);
+  const floats = (name: string, value: unknown): Float32Array =>
+    checkRows(WHERE, name, value, Float32Array, rows, "[T]");
+  const actionWeights = floats("actionWeights", input.actionWeights);
+  const observationWeights = floats("observationWeights", input.observationWeights);
+  const advantages = floats("advantages", input.advantages);
+  const oldLogprobs = checkOldLogprobs(input, rows);
+  const options = resolveLossOptions(WHERE, input);
+  checkMeaning(vocab, targets, actionWeights, observationWeights, advantages, oldLogprobs);
+  const logprobs =
+    input.logprobsOut === undefined ? new Float32Array(rows) : floats("logprobsOut", input.logprobsOut);
+
+  const totals = new Float64Array(12);
+  loadNative().echoLoss(
+    input.logits,
+    vocab,
+    ld,
+    targets,
+    actionWeights,
+    observationWeights,
+    advantages,
+    oldLogprobs,
+    options.temperature,
+    options.epsilonLow,
+    options.epsilonHigh,
+    options.logRatioClamp === false ? Number.POSITIVE_INFINITY : options.logRatioClamp,
+    options.gradScale,
+    options.nllAtOne,
+    logprobs,
+    totals,
+  );
+  return { metrics: toLossTotals(totals, options.temperature === 1 || options.nllAtOne), logprobs };
+}
+
+function checkOldLogprobs(input: LossRows, rows: number): Float32Array | null {
+  if (input.onPolicy === true) {
+    if (input.oldLogprobs !== undefined)
+      checkRows(WHERE, "oldLogprobs", input.oldLogprobs, Float32Array, rows, "[T]");
+    return null;
+  }
+  if (input.oldLogprobs === undefined)
+    throw new ArgumentError(
+      "ERR_INVALID_TYPE",
+      `[${WHERE}] oldLogprobs are missing: expected Float32Array [T], got undefined. Pass the log-probabilities of the policy that is being updated, or onPolicy: true when no update has happened since sampling.`,
+    );
+  return checkRows(WHERE, "oldLogprobs", input.oldLogprobs, Float32Array, rows, "[T]");
+}
+
+function checkMeaning(
+  vocab: number,
+  targets: Int32Array,
+  actionWeights: Float32Array,
+  observationWeights: Float32Array,
+  advantages: Float32Array,
+  oldLogprobs: Float32Array | null,
+): void {
+  const nonFinite = (name: string, row: number, value: number): never => {
+    throw new ArgumentError(
+      "ERR_NON_FINITE",
+      `[${WHERE}] ${name} is not finite at row ${row}: expected a number, got ${value}.`,
+    );
+  };
+  for (let t = 0; t < targets.length; t++) {
+    const action = actionWeights[t];
+    const observation = observationWeights[t];
+    if (action === 0 && observation === 0) continue;
+    if (!Number.isFinite(action)) nonFinite("actionWeights", t, action);
+    if (!Number.isFinite(observation)) nonFinite("observationWeights", t, observation);
+    if (action !== 0 && observation !== 0)
+      throw new ArgumentError(
+        "ERR_OVERLAP",
+        `[${WHERE}] row ${t} is both action and observation: expected one weight to be 0, got actionWeights ${action} and observationWeights ${observation}. A token has one author.`,
+      );
+    if (targets[t] < 0 || targets[t] >= vocab)
+      throw new ArgumentError(
+        "ERR_OUT_OF_RANGE",
+        `[${WHERE}] target out of range at row ${t}: expected 0 to ${vocab - 1}, got ${targets[t]}. Rows that are not to be learned must weigh 0.`,
+      );
+    if (action === 0) continue;
+    if (!Number.isFinite(advantages[t])) nonFinite("advantages", t, advantages[t]);
+    if (oldLogprobs !== null && !Number.isFinite(oldLogprobs[t])) nonFinite("oldLogprobs", t, oldLogprobs[t]);
+  }
+}
+
+function toLossTotals(totals: Float64Array, hasNllAtOne: boolean): LossTotals {
+  const metrics: LossTotals = {
+    policyLoss: totals[0],
+    observationLoss: totals[1],
+    actionTokens: totals[2],
+    observationTokens: totals[3],
+    observationNllSum: totals[4],
+    actionNllSum: totals[6],
+    ratioSum: totals[7],
+    ratioMax: totals[8],
+    clippedLow: totals[9],
+    clippedHigh: totals[10],
+    nonfiniteRows: totals[11],
+  };
+  if (hasNllAtOne) metrics.observationNllAtOneSum = totals[5];
+  return metrics;
+}

@@ -1,0 +1,42 @@
+import { ArgumentError } from "../errors/argument-error.js";
+import { loadNative } from "../native/load.js";
+import { checkLogits, type LogitsBlock } from "./check-logits.js";
+import { checkRows } from "./check-rows.js";
+import { checkTemperature } from "./check-temperature.js";
+
+const WHERE = "tokenLogprobs";
+
+export interface TokenLogprobsInput extends LogitsBlock {
+  /** Token of each row, [T]; a negative one skips its row, whose result is 0. */
+  targets: Int32Array;
+  /** Logits are divided by it. Default 1. */
+  temperature?: number;
+  /** Where to write the result, [T] float32; a new array without it. */
+  logprobsOut?: Float32Array;
+}
+
+/**
+ * log softmax(logits / temperature)[target] of each row, [T] float32: one read of the logits, nothing written to them. Bitwise equal to the
+ * log-probabilities `echoLoss` reports for the same row.
+ *
+ * @throws ArgumentError ERR_INVALID_TYPE, ERR_INVALID_DTYPE, ERR_INVALID_SHAPE, ERR_DETACHED, ERR_UNSUPPORTED (resizable buffer),
+ *   ERR_OUT_OF_RANGE (temperature, or a target of V or more).
+ * @throws NativeError when the addon cannot be loaded.
+ */
+export function tokenLogprobs(input: TokenLogprobsInput): Float32Array {
+  const targets = checkRows(WHERE, "targets", input.targets, Int32Array, undefined, "[T]");
+  const { vocab, ld } = checkLogits(WHERE, input, targets.length);
+  const temperature = checkTemperature(WHERE, input.temperature ?? 1);
+  const row = targets.findIndex((target) => target >= vocab);
+  if (row >= 0)
+    throw new ArgumentError(
+      "ERR_OUT_OF_RANGE",
+      `[${WHERE}] target out of range at row ${row}: expected at most ${vocab - 1}, got ${targets[row]}. A negative target skips its row.`,
+    );
+  const logprobs =
+    input.logprobsOut === undefined
+      ? new Float32Array(targets.length)
+      : checkRows(WHERE, "logprobsOut", input.logprobsOut, Float32Array, targets.length, "[T]");
+  loadNative().tokenLogprobs(input.logits, vocab, ld, targets, temperature, logprobs);
+  return logprobs;
+}

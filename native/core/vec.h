@@ -1,0 +1,169 @@
+// float32 vectors of a tier: 16 lanes (avx512), 8 (avx2) or 4 (scalar: compiler vectors, whatever the baseline offers). To be included
+// by tier units only. Everything is static: see isa.h.
+#pragma once
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX2__) || defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+#ifndef ECHO_TIER
+#error "vec.h belongs to tier units: compile with -DECHO_TIER=<tier>"
+#endif
+
+#define ECHO_INLINE static inline __attribute__((always_inline))
+
+namespace echo {
+namespace ECHO_TIER {
+
+#if defined(__AVX512F__)
+
+using Vec = __m512;
+constexpr int lanes = 16;
+
+ECHO_INLINE Vec vec_set(float x) { return _mm512_set1_ps(x); }
+ECHO_INLINE Vec vec_load(const float* p) { return _mm512_loadu_ps(p); }
+ECHO_INLINE void vec_store(float* p, Vec v) { _mm512_storeu_ps(p, v); }
+// The first n lanes (0 <= n <= lanes); memory beyond is not touched, the other lanes hold `fill`.
+ECHO_INLINE Vec vec_load_part(const float* p, int n, float fill) {
+  return _mm512_mask_loadu_ps(_mm512_set1_ps(fill), static_cast<__mmask16>((1u << n) - 1u), p);
+}
+ECHO_INLINE void vec_store_part(float* p, Vec v, int n) {
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1u), v);
+}
+ECHO_INLINE Vec vec_replace(Vec v, int lane, float x) {
+  return _mm512_mask_mov_ps(v, static_cast<__mmask16>(1u << lane), _mm512_set1_ps(x));
+}
+ECHO_INLINE Vec vec_add(Vec a, Vec b) { return _mm512_add_ps(a, b); }
+ECHO_INLINE Vec vec_sub(Vec a, Vec b) { return _mm512_sub_ps(a, b); }
+ECHO_INLINE Vec vec_mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
+ECHO_INLINE Vec vec_div(Vec a, Vec b) { return _mm512_div_ps(a, b); }
+ECHO_INLINE Vec vec_sqrt(Vec a) { return _mm512_sqrt_ps(a); }
+// a * b + c: fused here and in avx2, two roundings in scalar.
+ECHO_INLINE Vec vec_madd(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
+// The larger one; `b` where `a` is NaN.
+ECHO_INLINE Vec vec_max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
+ECHO_INLINE bool vec_any_greater(Vec a, Vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ) != 0; }
+// 2^a for a <= 0, to 2 ulp: 0 -> 1 exactly, -inf -> 0, NaN -> NaN.
+ECHO_INLINE Vec vec_exp2(Vec a) {
+  const Vec r = _mm512_reduce_ps(a, 0x09);  // a - floor(a)
+  Vec p = _mm512_set1_ps(0x1.e974fap-10f);
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0x1.277856p-7f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0x1.c91ce6p-5f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0x1.ebdb56p-3f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0x1.62e4bap-1f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+  return _mm512_scalef_ps(p, a);
+}
+
+#elif defined(__AVX2__)
+
+using Vec = __m256;
+constexpr int lanes = 8;
+
+ECHO_INLINE __m256i vec_lane_mask(int n) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+ECHO_INLINE Vec vec_set(float x) { return _mm256_set1_ps(x); }
+ECHO_INLINE Vec vec_load(const float* p) { return _mm256_loadu_ps(p); }
+ECHO_INLINE void vec_store(float* p, Vec v) { _mm256_storeu_ps(p, v); }
+ECHO_INLINE Vec vec_load_part(const float* p, int n, float fill) {
+  const __m256i mask = vec_lane_mask(n);
+  return _mm256_blendv_ps(_mm256_set1_ps(fill), _mm256_maskload_ps(p, mask), _mm256_castsi256_ps(mask));
+}
+ECHO_INLINE void vec_store_part(float* p, Vec v, int n) { _mm256_maskstore_ps(p, vec_lane_mask(n), v); }
+ECHO_INLINE Vec vec_replace(Vec v, int lane, float x) {
+  const __m256i at = _mm256_cmpeq_epi32(_mm256_set1_epi32(lane), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  return _mm256_blendv_ps(v, _mm256_set1_ps(x), _mm256_castsi256_ps(at));
+}
+ECHO_INLINE Vec vec_add(Vec a, Vec b) { return _mm256_add_ps(a, b); }
+ECHO_INLINE Vec vec_sub(Vec a, Vec b) { return _mm256_sub_ps(a, b); }
+ECHO_INLINE Vec vec_mul(Vec a, Vec b) { return _mm256_mul_ps(a, b); }
+ECHO_INLINE Vec vec_div(Vec a, Vec b) { return _mm256_div_ps(a, b); }
+ECHO_INLINE Vec vec_sqrt(Vec a) { return _mm256_sqrt_ps(a); }
+ECHO_INLINE Vec vec_madd(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
+ECHO_INLINE Vec vec_max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
+ECHO_INLINE bool vec_any_greater(Vec a, Vec b) { return _mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ)) != 0; }
+// 2^a for a <= 0, to 2 ulp: 0 -> 1 exactly, below -126 -> 0, NaN -> NaN.
+ECHO_INLINE Vec vec_exp2(Vec a) {
+  const Vec low = _mm256_set1_ps(-126.0f);
+  const Vec vanishes = _mm256_cmp_ps(a, low, _CMP_LT_OQ);
+  const Vec b = _mm256_max_ps(low, a);  // in this order a NaN stays
+  const Vec n = _mm256_round_ps(b, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const Vec r = _mm256_sub_ps(b, n);
+  Vec p = _mm256_set1_ps(0x1.5bba14p-10f);
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0x1.3cea88p-7f));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0x1.c6b752p-5f));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0x1.ebf9bcp-3f));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0x1.62e42ap-1f));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f));
+  const __m256i bits = _mm256_add_epi32(_mm256_castps_si256(p), _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23));
+  return _mm256_andnot_ps(vanishes, _mm256_castsi256_ps(bits));
+}
+
+#else
+
+typedef float Vec __attribute__((vector_size(16)));
+typedef int32_t VecInt __attribute__((vector_size(16)));
+constexpr int lanes = 4;
+
+ECHO_INLINE Vec vec_set(float x) { return Vec{x, x, x, x}; }
+ECHO_INLINE Vec vec_load(const float* p) {
+  Vec v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
+ECHO_INLINE void vec_store(float* p, Vec v) { memcpy(p, &v, sizeof v); }
+ECHO_INLINE Vec vec_load_part(const float* p, int n, float fill) {
+  Vec v = vec_set(fill);
+  for (int i = 0; i < n; i++) v[i] = p[i];
+  return v;
+}
+ECHO_INLINE void vec_store_part(float* p, Vec v, int n) {
+  for (int i = 0; i < n; i++) p[i] = v[i];
+}
+ECHO_INLINE Vec vec_replace(Vec v, int lane, float x) {
+  v[lane] = x;
+  return v;
+}
+ECHO_INLINE Vec vec_select(VecInt mask, Vec a, Vec b) { return (Vec)((mask & (VecInt)a) | (~mask & (VecInt)b)); }
+ECHO_INLINE Vec vec_add(Vec a, Vec b) { return a + b; }
+ECHO_INLINE Vec vec_sub(Vec a, Vec b) { return a - b; }
+ECHO_INLINE Vec vec_mul(Vec a, Vec b) { return a * b; }
+ECHO_INLINE Vec vec_div(Vec a, Vec b) { return a / b; }
+ECHO_INLINE Vec vec_sqrt(Vec a) {
+  for (int i = 0; i < lanes; i++) a[i] = __builtin_sqrtf(a[i]);
+  return a;
+}
+ECHO_INLINE Vec vec_madd(Vec a, Vec b, Vec c) { return a * b + c; }
+ECHO_INLINE Vec vec_max(Vec a, Vec b) { return vec_select((VecInt)(a > b), a, b); }
+ECHO_INLINE bool vec_any_greater(Vec a, Vec b) {
+  const VecInt greater = (VecInt)(a > b);
+  return (greater[0] | greater[1] | greater[2] | greater[3]) != 0;
+}
+// 2^a for a <= 0, to 3 ulp: 0 -> 1 exactly, below -126 -> 0, NaN -> NaN.
+ECHO_INLINE Vec vec_exp2(Vec a) {
+  const Vec low = vec_set(-126.0f);
+  const VecInt vanishes = (VecInt)(a < low);
+  const Vec b = vec_select(vanishes, low, a);
+  const Vec magic = vec_set(0x1.8p23f);  // adding it rounds to an integer, held in the low bits
+  const Vec shifted = b + magic;
+  const Vec r = b - (shifted - magic);
+  Vec p = vec_set(0x1.41fbbcp-13f);
+  p = p * r + vec_set(0x1.5f3e52p-10f);
+  p = p * r + vec_set(0x1.3b2d4cp-7f);
+  p = p * r + vec_set(0x1.c6aee8p-5f);
+  p = p * r + vec_set(0x1.ebfbdcp-3f);
+  p = p * r + vec_set(0x1.62e430p-1f);
+  p = p * r + vec_set(1.0f);
+  const VecInt bits = (VecInt)p + (((VecInt)shifted) << 23);
+  const Vec result = (Vec)(bits & ~vanishes);
+  return vec_select((VecInt)(a == a), result, a);
+}
+
+#endif
+
+}  // namespace ECHO_TIER
+}  // namespace echo
