@@ -8,7 +8,7 @@
 //
 // What happens to unusual rows:
 //   x_y = -inf            lp = -inf; cross-entropy infinite, its gradient finite; ratio exp(-clamp), no policy gradient; counted
-//   all logits -inf       gradient 0, no loss, lp NaN; counted (an empty set of allowed tokens must not poison a step)
+//   all logits -inf       gradient 0, no loss, lp -inf; counted (an empty set of allowed tokens must not poison a step)
 //   a NaN or +inf logit   lp, loss and the whole gradient row NaN; counted
 #pragma once
 
@@ -79,8 +79,8 @@ ECHO_HD RowDistribution row_distribution(const RowStatistics& row, float tempera
     d.logprob = (float)(a - wide_log(d.sum));
   }
   d.empty = d.sum == 0;
-  if (d.empty || d.logprob != d.logprob) {
-    d.logprob = NAN;
+  if (d.empty) d.logprob = -INFINITY;
+  if (d.logprob != d.logprob) {
     d.sum = NAN;
     d.complement = NAN;
   }
@@ -102,9 +102,9 @@ struct ObjectiveSettings {
 };
 
 struct RowObjective {
-  float surrogate;     // min(r A, clip(r) A); 0 without an action weight
-  float ratio;         // 0 without an action weight
-  float coefficient;   // G = -d loss / d lp; d loss / d z_j = G (p_j - [j == y])
+  Wide surrogate;      // min(r A, clip(r) A); 0 without an action weight
+  Wide ratio;          // 0 without an action weight
+  Wide coefficient;    // G = -d loss / d lp; d loss / d z_j = G (p_j - [j == y])
   bool clipped_low;    // the lower clip took the gradient
   bool clipped_high;
 };
@@ -112,21 +112,21 @@ struct RowObjective {
 // PPO's clipped surrogate and a cross-entropy on one row. At r = 1 - epsilon_low and r = 1 + epsilon_high exactly the gradient flows, as in
 // torch.clamp; outside the log-ratio clamp it is 0. Selected, never multiplied by a mask: 0 * inf is NaN.
 ECHO_HD RowObjective row_objective(float logprob, const RowWeights& w, const ObjectiveSettings& s) {
-  RowObjective o = {0.0f, 0.0f, 0.0f, false, false};
+  RowObjective o = {0, 0, 0, false, false};
   if (w.action != 0.0f) {
-    float r = 1.0f;
+    Wide r = 1;
     bool clamped = false;
     if (!w.on_policy) {
-      float delta = logprob - w.old_logprob;
+      float delta = logprob - w.old_logprob;  // of two float32 values: exactly 0 when they are the same
       clamped = delta > s.log_ratio_clamp || delta < -s.log_ratio_clamp;
       if (clamped) delta = delta > 0 ? s.log_ratio_clamp : -s.log_ratio_clamp;
-      r = expf(delta);
+      r = wide_exp((Wide)delta);
     }
     o.ratio = r;
     if (w.advantage != 0.0f) {
-      const float clipped = r < s.lower ? s.lower : r > s.upper ? s.upper : r;
-      const float u = r * w.advantage;
-      const float v = clipped * w.advantage;
+      const Wide clipped = r < s.lower ? (Wide)s.lower : r > s.upper ? (Wide)s.upper : r;
+      const Wide u = r * w.advantage;
+      const Wide v = clipped * w.advantage;
       if (v < u) {
         o.surrogate = v;
         o.clipped_low = r < s.lower;

@@ -11,16 +11,21 @@ namespace ECHO_TIER {
 namespace {
 
 // Lane-online softmax: every lane keeps its own running maximum, and its sums are rescaled only when some lane's maximum grew, which
-// soon is never. Four sums share one maximum. The shape of the sum depends on nothing but (vocab, target).
+// soon is never. Four sums share one maximum; every `flush` steps they are added to `total`, so that no float32 sum is long. The
+// shape of the sum depends on nothing but (vocab, target).
 struct Lanes {
   Vec max;
   Vec sum[4];
+  Vec total;
 };
+
+constexpr int64_t flush = 64;
 
 ECHO_INLINE void raise_max(Lanes& l, Vec candidate, Vec scale) {
   const Vec raised = vec_max(candidate, l.max);
   const Vec factor = vec_exp2(vec_mul(vec_sub(l.max, raised), scale));
   for (int k = 0; k < 4; k++) l.sum[k] = vec_mul(l.sum[k], factor);
+  l.total = vec_mul(l.total, factor);
   l.max = raised;
 }
 
@@ -30,21 +35,33 @@ ECHO_INLINE void add_vector(Lanes& l, Vec x, Vec scale) {
   l.sum[0] = vec_add(l.sum[0], vec_exp2(vec_mul(vec_sub(x, l.max), scale)));
 }
 
+ECHO_INLINE void flush_sums(Lanes& l) {
+  l.total = vec_add(l.total, vec_add(vec_add(l.sum[0], l.sum[1]), vec_add(l.sum[2], l.sum[3])));
+  for (int k = 0; k < 4; k++) l.sum[k] = vec_set(0.0f);
+}
+
+ECHO_INLINE void add_four(Lanes& l, const float* x, Vec scale) {
+  const Vec a = vec_load(x);
+  const Vec b = vec_load(x + lanes);
+  const Vec c = vec_load(x + 2 * lanes);
+  const Vec d = vec_load(x + 3 * lanes);
+  // A NaN may hide a larger value of its lane here; that lane's sums are NaN then anyway.
+  const Vec largest = vec_max(vec_max(a, b), vec_max(c, d));
+  if (__builtin_expect(vec_any_greater(largest, l.max), 0)) raise_max(l, largest, scale);
+  l.sum[0] = vec_add(l.sum[0], vec_exp2(vec_mul(vec_sub(a, l.max), scale)));
+  l.sum[1] = vec_add(l.sum[1], vec_exp2(vec_mul(vec_sub(b, l.max), scale)));
+  l.sum[2] = vec_add(l.sum[2], vec_exp2(vec_mul(vec_sub(c, l.max), scale)));
+  l.sum[3] = vec_add(l.sum[3], vec_exp2(vec_mul(vec_sub(d, l.max), scale)));
+}
+
 // n is a multiple of `lanes`.
 ECHO_INLINE void add_range(Lanes& l, const float* x, int64_t n, Vec scale) {
   int64_t j = 0;
-  for (; j + 4 * lanes <= n; j += 4 * lanes) {
-    const Vec a = vec_load(x + j);
-    const Vec b = vec_load(x + j + lanes);
-    const Vec c = vec_load(x + j + 2 * lanes);
-    const Vec d = vec_load(x + j + 3 * lanes);
-    // A NaN may hide a larger value of its lane here; that lane's sums are NaN then anyway.
-    const Vec largest = vec_max(vec_max(a, b), vec_max(c, d));
-    if (__builtin_expect(vec_any_greater(largest, l.max), 0)) raise_max(l, largest, scale);
-    l.sum[0] = vec_add(l.sum[0], vec_exp2(vec_mul(vec_sub(a, l.max), scale)));
-    l.sum[1] = vec_add(l.sum[1], vec_exp2(vec_mul(vec_sub(b, l.max), scale)));
-    l.sum[2] = vec_add(l.sum[2], vec_exp2(vec_mul(vec_sub(c, l.max), scale)));
-    l.sum[3] = vec_add(l.sum[3], vec_exp2(vec_mul(vec_sub(d, l.max), scale)));
+  for (int64_t fours = n / (4 * lanes); fours > 0;) {
+    const int64_t steps = fours < flush ? fours : flush;
+    for (int64_t k = 0; k < steps; k++, j += 4 * lanes) add_four(l, x + j, scale);
+    flush_sums(l);
+    fours -= steps;
   }
   for (; j < n; j += lanes) add_vector(l, vec_load(x + j), scale);
 }
@@ -53,6 +70,7 @@ RowStatistics row_statistics(const float* x, int64_t vocab, int64_t target, floa
   const Vec scale = vec_set(exponent);
   Lanes l;
   l.max = vec_set(-FLT_MAX);
+  l.total = vec_set(0.0f);
   for (int k = 0; k < 4; k++) l.sum[k] = vec_set(0.0f);
   const int64_t full = vocab / lanes * lanes;
   const int64_t block = target / lanes * lanes;
@@ -74,7 +92,8 @@ RowStatistics row_statistics(const float* x, int64_t vocab, int64_t target, floa
   for (int i = 1; i < lanes; i++)
     if (max[i] > row.rest_max) row.rest_max = max[i];
   const Vec factor = vec_exp2(vec_mul(vec_sub(l.max, vec_set(row.rest_max)), scale));
-  vec_store(sum, vec_mul(vec_add(vec_add(l.sum[0], l.sum[1]), vec_add(l.sum[2], l.sum[3])), factor));
+  flush_sums(l);
+  vec_store(sum, vec_mul(l.total, factor));
   row.rest_sum = 0;
   for (int i = 0; i < lanes; i++) row.rest_sum += sum[i];
   return row;
@@ -137,7 +156,7 @@ void echo_row(const EchoLossArgs& a, const ObjectiveSettings& settings, int64_t 
     memset(x, 0, sizeof(float) * static_cast<size_t>(a.ld));
     return;
   }
-  const Wide g = static_cast<Wide>(o.coefficient) * a.grad_scale / a.temperature;
+  const Wide g = o.coefficient * a.grad_scale / a.temperature;
   if (d.sum != d.sum) {
     fill(x, a.vocab, NAN);
   } else if (g == 0) {

@@ -10,10 +10,10 @@ namespace echo {
 
 // What one row adds to the totals.
 struct EchoRow {
+  double ratio;
+  double surrogate;
   float logprob;
   float nll_at_one;
-  float ratio;
-  float surrogate;
   bool weighted;
   bool empty;
   bool nonfinite;

@@ -1,0 +1,16 @@
+export { groupAdvantages } from "./advantages.js";
+export type { LogitsBlock } from "./check-logits.js";
+export { type EchoLossInput, type EchoLossResult, echoLoss } from "./echo-loss.js";
+export { type LambdaSchedule, lambdaSchedule } from "./lambda-schedule.js";
+export type { LossOptions } from "./loss-options.js";
+export type { LossRows } from "./loss-rows.js";
+export type { LossTotals } from "./loss-totals.js";
+export { mergeLossTotals } from "./merge-loss-totals.js";
+export type { MicroBatch } from "./micro-batch.js";
+export type { PackedSequences } from "./packed-sequences.js";
+export { type ReferenceInput, type ReferenceResult, type ReferenceRows, referenceLoss } from "./reference.js";
+export { rolesFromMasks } from "./roles-from-masks.js";
+export { type SequenceWeights, type StepWeights, stepWeights } from "./step-weights.js";
+export type { ObservationSegment, StepWeightsOptions } from "./step-weights-options.js";
+export { type TokenLogprobsInput, tokenLogprobs } from "./token-logprobs.js";
+export type { TokenSequence } from "./token-sequence.js";
