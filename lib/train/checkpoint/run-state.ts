@@ -1,0 +1,19 @@
+import { z } from "zod";
+import { buildInfoSchema } from "../build-info.js";
+
+/** state.json of a checkpoint: what, beside weights and moments, the next step depends on. */
+export const runStateSchema = z.strictObject({
+  schema: z.literal(1),
+  /** Training steps done. */
+  step: z.int().min(0),
+  /** Optimiser steps done. */
+  optimizerSteps: z.int().min(0),
+  policyVersion: z.int().min(0),
+  /** Bytes of the append-only files when the checkpoint was taken; resume cuts them back to these. */
+  files: z.record(z.string(), z.int().min(0)),
+  /** False once a run was resumed on another build, tier or Node. */
+  exact: z.boolean(),
+  build: buildInfoSchema,
+});
+
+export type RunState = z.output<typeof runStateSchema>;

@@ -1,0 +1,40 @@
+import { editDistance } from "./edit-distance.js";
+
+// What other trainers call the same thing.
+const OTHER_NAMES: Readonly<Record<string, string>> = {
+  worldmodelcoeff: "lambda",
+  envlosscoef: "lambda",
+  auxtokenlosscoeff: "lambda",
+  alpha: "lambda",
+  lr: "optimizer.learningRate",
+  numgenerations: "groupSize",
+  samplespertask: "groupSize",
+  cliprange: "epsilonLow",
+  outputdir: "out",
+  rundir: "out",
+};
+
+/**
+ * The known key an unknown one most likely stands for, as a dotted path, or undefined when nothing is near. Keys of the same object
+ * are preferred; then the same name in another place.
+ */
+export function nearestKey(
+  unknown: readonly string[],
+  known: readonly (readonly string[])[],
+): string | undefined {
+  const name = unknown[unknown.length - 1];
+  const plain = (key: string): string => key.toLowerCase().replace(/[_-]/g, "");
+  const other = OTHER_NAMES[plain(name)];
+  if (other !== undefined) return other;
+  const parent = unknown.slice(0, -1).join(".");
+  let best: { key: string; cost: number } | undefined;
+  for (const path of known) {
+    const candidate = path[path.length - 1];
+    const distance = editDistance(plain(name), plain(candidate));
+    const elsewhere = path.slice(0, -1).join(".") !== parent;
+    if (distance > Math.max(1, Math.floor(Math.max(name.length, candidate.length) / 3))) continue;
+    const cost = distance + (elsewhere ? 1.5 : 0);
+    if (!best || cost < best.cost) best = { key: path.join("."), cost };
+  }
+  return best?.key;
+}

@@ -1,0 +1,13 @@
+import { z } from "zod";
+
+/** Which tasks the policy practises on. */
+export const tasksConfigSchema = z.strictObject({
+  family: z.string().min(1).default("tinyterm/find").describe("Task family: tinyterm/find or maze."),
+  split: z.enum(["train", "val", "ood"]).default("train").describe("Split the tasks come from."),
+  first: z.int().min(0).default(0).describe("Index of the first task of the range."),
+  count: z
+    .int()
+    .positive()
+    .optional()
+    .describe("Number of tasks in the range. Default: all from `first` to the end of the split."),
+});

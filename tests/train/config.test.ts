@@ -1,0 +1,171 @@
+import { mkdtemp, readFile, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { ConfigError } from "../../lib/errors/config-error.js";
+import { packageRoot } from "../../lib/native/package-root.js";
+import { configJsonSchema } from "../../lib/train/config/config-json-schema.js";
+import { describeConfig } from "../../lib/train/config/describe-config.js";
+import { editDistance } from "../../lib/train/config/edit-distance.js";
+import { parseConfig } from "../../lib/train/config/parse-config.js";
+import { readConfig } from "../../lib/train/config/read-config.js";
+
+const minimal = { algorithm: "echo", out: "runs/a", steps: 3, model: { path: "m" } };
+
+function refusal(value: unknown): ConfigError {
+  try {
+    parseConfig(value, "c.json");
+  } catch (error) {
+    expect(error).toBeInstanceOf(ConfigError);
+    return error as ConfigError;
+  }
+  throw new Error("the configuration was accepted");
+}
+
+describe("parseConfig", () => {
+  it("fills in the documented defaults", () => {
+    const config = parseConfig(minimal);
+    expect(config).toMatchObject({
+      seed: 0,
+      tasksPerStep: 16,
+      groupSize: 16,
+      minibatchSequences: 64,
+      epochsPerStep: 1,
+      temperature: 1,
+      lambda: 0.05,
+      lambdaSchedule: { kind: "constant" },
+      observationDenominator: "all",
+      observationEpsilon: 0,
+      aggregation: "sequence",
+      advantageNormalize: "std",
+      epsilonLow: 0.2,
+      epsilonHigh: 0.2,
+      logRatioClamp: 20,
+      envOnly: false,
+      tasks: { family: "tinyterm/find", split: "train", first: 0 },
+      optimizer: {
+        learningRate: 5e-4,
+        betas: [0.9, 0.95],
+        eps: 1e-8,
+        weightDecay: 0.01,
+        maxGradNorm: 1,
+        schedule: "constant",
+        warmupSteps: 0,
+      },
+    });
+  });
+
+  it("forces lambda to 0 with grpo", () => {
+    const config = parseConfig({
+      ...minimal,
+      algorithm: "grpo",
+      lambda: 0.3,
+      lambdaSchedule: { kind: "linear", to: 1, steps: 5 },
+    });
+    expect(config.lambda).toBe(0);
+    expect(config.lambdaSchedule).toEqual({ kind: "constant" });
+  });
+
+  it.each([
+    [{ ...minimal, grupSize: 8 }, "grupSize", "groupSize"],
+    [{ ...minimal, group_size: 8 }, "group_size", "groupSize"],
+    [{ ...minimal, learningRate: 1e-3 }, "learningRate", "optimizer.learningRate"],
+    [{ ...minimal, optimizer: { learnRate: 1 } }, "optimizer.learnRate", "optimizer.learningRate"],
+    [{ ...minimal, optimizer: { lr: 1 } }, "optimizer.lr", "optimizer.learningRate"],
+    [{ ...minimal, limits: { timeout: 1 } }, "limits.timeout", "limits.timeoutMs"],
+    [{ ...minimal, world_model_coeff: 0.05 }, "world_model_coeff", "lambda"],
+    [{ ...minimal, model: { pth: "m" } }, "model.pth", "model.path"],
+    [
+      { ...minimal, lambdaSchedule: { kind: "linear", to: 1, step: 5 } },
+      "lambdaSchedule.step",
+      "lambdaSchedule.steps",
+    ],
+  ])("names the nearest key of %o", (value, unknown, nearest) => {
+    const error = refusal(value);
+    expect(error.code).toBe("ERR_CONFIG_UNKNOWN_KEY");
+    expect(error.message).toContain(`[c.json] unknown key "${unknown}"`);
+    expect(error.message).toContain(`Did you mean "${nearest}"?`);
+  });
+
+  it("suggests nothing when nothing is near", () => {
+    const error = refusal({ ...minimal, zzzzzzzzzz: 1 });
+    expect(error.code).toBe("ERR_CONFIG_UNKNOWN_KEY");
+    expect(error.message).not.toContain("Did you mean");
+  });
+
+  it.each([
+    [{ ...minimal, out: undefined }, '"out"'],
+    [{ ...minimal, steps: undefined }, '"steps"'],
+    [{ ...minimal, steps: 0 }, '"steps"'],
+    [{ ...minimal, algorithm: "ppo" }, '"algorithm"'],
+    [{ ...minimal, groupSize: 1 }, '"groupSize"'],
+    [{ ...minimal, temperature: 0 }, '"temperature"'],
+    [{ ...minimal, lambda: -0.1 }, '"lambda"'],
+    [{ ...minimal, lambda: Number.NaN }, '"lambda"'],
+    [{ ...minimal, seed: 1.5 }, '"seed"'],
+    [{ ...minimal, model: {} }, "exactly one of path and architecture"],
+    [{ ...minimal, model: { path: "m", tokenizer: "t" } }, '"model.tokenizer"'],
+    [{ ...minimal, aggregation: "constant" }, '"maxLength"'],
+    [{ ...minimal, algorithm: "grpo", envOnly: true }, '"envOnly"'],
+    [{ ...minimal, envOnly: true, lambda: 0 }, '"lambda"'],
+    [{ ...minimal, sft: { data: ["a"] } }, '"sft"'],
+    [{ ...minimal, algorithm: "sft" }, '"sft"'],
+    [{ ...minimal, algorithm: "sft", sft: { data: [] } }, '"sft.data"'],
+    [{ ...minimal, algorithm: "sft", sft: { data: ["a"], epochs: 2 } }, '"steps"'],
+    [{ ...minimal, limits: { timeoutMs: 2 ** 31 } }, '"limits.timeoutMs"'],
+    [
+      { ...minimal, lambdaSchedule: { kind: "step", steps: [3, 2], values: [1, 2] } },
+      '"lambdaSchedule.steps"',
+    ],
+    [{ ...minimal, lambdaSchedule: { kind: "step", steps: [3], values: [1, 2] } }, '"lambdaSchedule"'],
+    [[], "expected object"],
+    [null, "expected object"],
+  ])("refuses %o", (value, named) => {
+    const error = refusal(value);
+    expect(error.code).toBe("ERR_CONFIG");
+    expect(error.message).toContain("[c.json]");
+    expect(error.message).toContain(named);
+  });
+});
+
+describe("readConfig", () => {
+  it("names a missing file and one that is not JSON", async () => {
+    await expect(readConfig("/nowhere/c.json")).rejects.toMatchObject({ code: "ERR_CONFIG" });
+    await expect(readConfig("/nowhere/c.json")).rejects.toThrow("/nowhere/c.json");
+    const path = join(await mkdtemp(join(tmpdir(), "echo-grpo-")), "c.json");
+    await writeFile(path, "{ // no\n}");
+    await expect(readConfig(path)).rejects.toThrow(`[${path}] not JSON`);
+    await writeFile(path, JSON.stringify(minimal));
+    await expect(readConfig(path)).resolves.toEqual(parseConfig(minimal));
+  });
+});
+
+describe("editDistance", () => {
+  it.each([
+    ["", "", 0],
+    ["abc", "abc", 0],
+    ["abc", "acb", 1],
+    ["abc", "ab", 1],
+    ["kitten", "sitting", 3],
+    ["", "abc", 3],
+  ])("of %s and %s is %i", (a, b, distance) => {
+    expect(editDistance(a, b)).toBe(distance);
+    expect(editDistance(b, a)).toBe(distance);
+  });
+});
+
+describe("describeConfig", () => {
+  it("says what a configuration implies", () => {
+    const text = describeConfig(parseConfig({ ...minimal, steps: 10 }));
+    expect(text).toContain("256 rollouts per step (16 tasks, groups of 16), 64 at once");
+    expect(text).toContain("4 optimiser steps per step, 40 in all over 10 steps");
+    expect(describeConfig(parseConfig({ ...minimal, algorithm: "grpo" }))).toContain("lambda 0: GRPO alone");
+  });
+});
+
+describe("schemas/config.schema.json", () => {
+  it("is current (npm run schema writes it)", async () => {
+    const file = JSON.parse(await readFile(join(packageRoot(), "schemas", "config.schema.json"), "utf8"));
+    expect(file).toEqual(JSON.parse(JSON.stringify(configJsonSchema())));
+  });
+});
