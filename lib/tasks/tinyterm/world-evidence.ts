@@ -42,7 +42,12 @@ export class WorldEvidence {
    * The ways in which looking up a path from a directory can have had the given outcome: this evidence, each time with the facts of
    * one way added. The ways exclude each other; there are several where `a/b` is missing and nobody knows which of the two is.
    */
-  lookUp(from: string, components: readonly string[], outcome: PathOutcome, pools: NamePools): WorldEvidence[] {
+  lookUp(
+    from: string,
+    components: readonly string[],
+    outcome: PathOutcome,
+    pools: NamePools,
+  ): WorldEvidence[] {
     if (components.length === 0) return outcome === "directory" ? [this] : [];
     const [name, ...rest] = components;
     if (name === "" || name === ".") return this.lookUp(from, rest, outcome, pools);
@@ -80,7 +85,8 @@ export class WorldEvidence {
     const here = this.entry(path);
     const all = new Set([...directories, ...files]);
     const expected = [...here.directories, ...here.files];
-    if (expected.some((name) => !all.has(name)) || [...all].some((name) => here.absent.has(name))) return undefined;
+    if (expected.some((name) => !all.has(name)) || [...all].some((name) => here.absent.has(name)))
+      return undefined;
     const result = this.copy();
     const entry = result.entry(path);
     for (const name of files) entry.files.add(name);

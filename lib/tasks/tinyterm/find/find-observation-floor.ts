@@ -4,15 +4,18 @@ import { type PathOutcome, WorldEvidence } from "../world-evidence.js";
 import { worldProbability } from "../world-probability.js";
 import { findCommandProblem } from "./find-command-problem.js";
 import type { FindTask } from "./find-task.js";
-import { FIND_WORLDS } from "./find-world.js";
+import { FIND_WORLDS, type FindWorld } from "./find-world.js";
 
 /**
  * Irreducible nats of the terminal's answers: -log of the probability, over the generator's worlds with this instruction, of a world
  * that answers these actions as this one does. Answers follow from world and actions alone, so this is the sum over turns of
  * -log p(answer | instruction, earlier answers). Exact for every action sequence: what is refused is answered by the harness, at no cost.
  */
-export function findObservationFloor(task: FindTask, actions: readonly string[]): number {
-  const { pools, shapes } = FIND_WORLDS[task.split];
+export function findObservationFloor(
+  task: FindTask,
+  actions: readonly string[],
+  { pools, shapes }: FindWorld = FIND_WORLDS[task.split],
+): number {
   const directories = new Set(["", ...task.directories]);
   const files = new Set(task.files.map((file) => file.path));
   const childrenOf = (set: ReadonlySet<string>, path: string): string[] =>

@@ -1,8 +1,8 @@
 import { CounterRandom } from "../../../random/counter-random.js";
 import { deriveSeed } from "../../../random/derive-seed.js";
 import type { Task } from "../../task.js";
-import { FIND_WORLDS } from "./find-world.js";
 import type { FindTask } from "./find-task.js";
+import { FIND_WORLDS } from "./find-world.js";
 
 /** Seed of the generator: another one makes another family of tasks. */
 const SEED = 20_260;
@@ -13,7 +13,11 @@ const VAL_SHARE = 8n;
 /** Task `index` of a split: a pure function. Names, places and words are even draws without replacement; see `worldProbability`. */
 export function generateFindTask(split: Task["split"], index: number): FindTask {
   for (let attempt = 0; ; attempt++) {
-    const task = draw(split, index, new CounterRandom(deriveSeed(SEED, `tinyterm/find/${split}`, index, attempt)));
+    const task = draw(
+      split,
+      index,
+      new CounterRandom(deriveSeed(SEED, `tinyterm/find/${split}`, index, attempt)),
+    );
     const content = JSON.stringify([task.instruction, task.files]);
     const forVal = deriveSeed(SEED, content) % VAL_SHARE === 0n;
     if (split === "ood" || forVal === (split === "val")) return task;

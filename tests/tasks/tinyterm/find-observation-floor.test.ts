@@ -1,0 +1,147 @@
+import { describe, expect, it } from "vitest";
+import { CounterRandom } from "../../../lib/random/counter-random.js";
+import { deriveSeed } from "../../../lib/random/derive-seed.js";
+import { parseCommand } from "../../../lib/sandbox/parse-command.js";
+import { findObservationFloor } from "../../../lib/tasks/tinyterm/find/find-observation-floor.js";
+import type { FindTask } from "../../../lib/tasks/tinyterm/find/find-task.js";
+import type { FindWorld } from "../../../lib/tasks/tinyterm/find/find-world.js";
+import { generateFindTask } from "../../../lib/tasks/tinyterm/find/generate-find-task.js";
+import type { TreeShape } from "../../../lib/tasks/tinyterm/tree-shape.js";
+import { runSimulated, type SimulatedWorld } from "./simulated-shell.js";
+
+const level = (directories: number, files: number) => ({ directories, files });
+
+/** Every world of a shape: each way to give names from the pools to the slots. */
+function* worlds(shape: TreeShape, world: FindWorld): Generator<SimulatedWorld> {
+  const slots = { directories: [] as { depth: number; parent: number }[], files: [] as { parent: number }[] };
+  let parents = [-1];
+  for (const { directories, files } of shape) {
+    const children: number[] = [];
+    for (const parent of parents) {
+      for (let i = 0; i < directories; i++) children.push(slots.directories.push({ depth: 0, parent }) - 1);
+      for (let i = 0; i < files; i++) slots.files.push({ parent });
+    }
+    parents = children;
+  }
+  for (const directoryNames of arrangements(world.pools.directories, slots.directories.length)) {
+    const paths: string[] = [];
+    for (const [i, { parent }] of slots.directories.entries())
+      paths.push(parent < 0 ? directoryNames[i] : `${paths[parent]}/${directoryNames[i]}`);
+    for (const fileNames of arrangements(world.pools.files, slots.files.length))
+      for (const words of arrangements(world.pools.words, slots.files.length))
+        yield {
+          directories: paths,
+          files: slots.files.map(({ parent }, i) => ({
+            path: parent < 0 ? fileNames[i] : `${paths[parent]}/${fileNames[i]}`,
+            word: words[i],
+          })),
+        };
+  }
+}
+
+function* arrangements(pool: readonly string[], count: number): Generator<string[]> {
+  if (count === 0) yield [];
+  else
+    for (const name of pool)
+      for (const rest of arrangements(
+        pool.filter((other) => other !== name),
+        count - 1,
+      ))
+        yield [name, ...rest];
+}
+
+const nameOf = (path: string): string => path.slice(path.lastIndexOf("/") + 1);
+
+/** What the terminal says to each of a sequence of actions; refused ones say nothing. */
+function* answers(world: SimulatedWorld, actions: readonly string[]): Generator<string> {
+  let cwd = "";
+  for (const action of actions) {
+    if (!parseCommand(action, { cwd }).ok) continue;
+    const result = runSimulated(world, cwd, action);
+    cwd = result.cwd;
+    yield `${result.text}[${result.exit}] ${cwd}\n`;
+  }
+}
+
+function answersAlike(world: SimulatedWorld, actions: readonly string[], said: readonly string[]): boolean {
+  let turn = 0;
+  for (const answer of answers(world, actions)) if (answer !== said[turn++]) return false;
+  return true;
+}
+
+const tinyWorlds: Record<string, FindWorld> = {
+  "flat and nested": {
+    pools: { directories: ["elm", "oak", "yew"], files: ["fig", "pea", "rye"], words: ["red", "tin"] },
+    shapes: [
+      [level(2, 0), level(0, 1)],
+      [level(1, 1), level(0, 1)],
+      [level(1, 0), level(1, 0), level(0, 2)],
+    ],
+  },
+  "two files a directory": {
+    pools: {
+      directories: ["elm", "oak", "yew"],
+      files: ["fig", "pea", "rye", "oat"],
+      words: ["red", "tin", "jade", "blue"],
+    },
+    shapes: [
+      [level(2, 0), level(0, 2)],
+      [level(3, 0), level(0, 1)],
+    ],
+  },
+};
+
+describe("findObservationFloor", () => {
+  for (const [name, world] of Object.entries(tinyWorlds))
+    it(`is the share of worlds that answer alike: ${name}`, () => {
+      const all = world.shapes.flatMap((shape) => {
+        const list = [...worlds(shape, world)];
+        return list.map((w) => ({ world: w, weight: 1 / list.length / w.files.length }));
+      });
+      const random = new CounterRandom(deriveSeed(5, `floor/${name}`));
+      const { directories, files } = world.pools;
+      let ambiguous = 0;
+      for (let round = 0; round < 25; round++) {
+        const truth = random.pick(all).world;
+        const target = nameOf(random.pick(truth.files).path);
+        const any = (): string => random.pick([...directories, ...files, "..", ".", "red", "nothing"]);
+        const path = (): string =>
+          Array.from({ length: 1 + random.integer(random.integer(3) + 1) }, any).join("/");
+        const actions = Array.from({ length: 1 + random.integer(7) }, () => {
+          const program = random.pick(["cd", "cd", "ls", "cat", "cat", "find"]);
+          const count =
+            program === "cd" ? 1 : random.integer(random.integer(3) + 1) + (program === "cat" ? 1 : 0);
+          return [program, ...Array.from({ length: count }, path)].join(" ");
+        });
+        ambiguous += actions.filter((action) => action.includes("/")).length;
+        const possible = all.filter((w) => w.world.files.some((file) => nameOf(file.path) === target));
+        const said = [...answers(truth, actions)];
+        const sum = (list: typeof all): number => list.reduce((total, { weight }) => total + weight, 0);
+        const alike = possible.filter((w) => answersAlike(w.world, actions, said));
+        const expected = -Math.log(sum(alike) / sum(possible));
+        const task = { ...truth, target, split: "train" } as unknown as FindTask;
+        expect(
+          findObservationFloor(task, actions, world),
+          JSON.stringify({ truth, target, actions }),
+        ).toBeCloseTo(expected, 9);
+      }
+      expect(ambiguous).toBeGreaterThan(20);
+    });
+
+  it("charges each discovery once", () => {
+    const task = generateFindTask("train", 0);
+    const floor = (...actions: string[]): number => findObservationFloor(task, actions);
+    const [first] = task.directories;
+    expect(floor()).toBe(0);
+    expect(floor("pwd", "cd ..", "rm fig", "cat", "ls | sort", "ls -a", "nonsense")).toBe(0);
+    const listed = floor("ls");
+    expect(listed).toBeGreaterThan(Math.log((16 * 15) / 2));
+    expect(floor("ls", "ls", `cd ${first}`, "cd ..", "ls")).toBeCloseTo(listed, 12);
+    const { path } = task.files.find((file) => nameOf(file.path) === task.target) ?? { path: "" };
+    expect(floor("find", `cat ${path}`) - floor("find")).toBeCloseTo(Math.log(24), 9);
+    expect(floor("find", `cat ${path}`, `cat ${path}`, `submit ${task.answer}`, "ls nothing")).toBeCloseTo(
+      floor("find", `cat ${path}`),
+      12,
+    );
+  });
+});
