@@ -1,16 +1,21 @@
 import { NAME_POOLS } from "./name-pools.js";
 
+const list = (words: string): string[] => words.split(" ");
+
+/** Programs of the command language that TinyTerm's worlds use. */
+const PROGRAMS = list("cat cd echo find head ls pwd sort submit tail wc");
+
 /** What the tokenizer of TinyTerm holds as single tokens. */
 export const LEXICON = {
-  /** Commands with the space before their operand, and what bash and its programs say. Matched before anything else. */
+  /** Commands with the space before their operand, and what bash, its programs and the harness say. Matched before anything else. */
   phrases: [
-    ..."read visit cat cd echo find head ls mkdir mv pwd rm sort submit tail touch wc"
-      .split(" ")
-      .map((c) => `${c} `),
-    ..."cat find head sort tail wc".split(" ").map((c) => `${c}: `),
+    ...[...PROGRAMS, "read", "visit"].map((word) => `${word} `),
+    ...PROGRAMS.map((program) => `${program}: `),
     "bash: cd: ",
     "ls: cannot access '",
     "head: cannot open '",
+    "tail: cannot open '",
+    "find: '",
     "' for reading: ",
     "': ",
     ": ",
@@ -22,30 +27,41 @@ export const LEXICON = {
     "[2] ~",
     "-n 1 ",
     "-l ",
+    "-w ",
+    "-c ",
+    " | ",
     "..",
-    // What the harness answers instead of running an action.
+    // What is answered instead of running an action.
     "action too long",
     "action malformed",
-    "not a command",
+    "unknown program",
+    "missing program",
     "not allowed",
-    "outside of ~",
-    "timed out",
+    "character ",
+    "redirection ",
+    "word ",
+    "path ",
+    "leaves the task",
+    "missing operand",
+    "too many operands",
+    "unknown flag",
     "output cut",
+    "timed out",
   ],
   words: [
-    ..."read visit cat cd echo find head ls mkdir mv pwd rm sort submit tail touch wc".split(" "),
+    ...PROGRAMS,
     ...Object.values(NAME_POOLS).flatMap((pool) => [...pool.directories, ...pool.files, ...pool.words]),
   ],
   /** Text from which the remaining merges are learned. */
   corpus: [
     "bash: line 1: command not found",
-    "missing operand after the file name",
-    "cannot remove: permission denied",
-    "cannot create directory: file exists",
-    "cannot stat, cannot move to a subdirectory of itself",
-    "error reading input from the standard input",
-    "invalid option, invalid number of lines",
-    "too many arguments, extra operand",
+    "only one redirection at the end",
+    "absolute path not allowed after a pipe, not allowed in a pipe",
+    "missing path after redirection",
+    "bad value of a flag, invalid option, invalid number of lines",
+    "the shell stands in that directory",
+    "cannot remove, cannot create directory: file exists, permission denied",
+    "error reading the standard input, write error",
     "total lines words bytes",
   ],
 };

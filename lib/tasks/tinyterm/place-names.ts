@@ -19,7 +19,11 @@ export function fallingFactorial(n: number, k: number): number {
  * @param restricted names that may not be everywhere or must be somewhere.
  * @param free number of names about which nothing is known.
  */
-export function placeNames(slots: readonly number[], restricted: readonly RestrictedName[], free: number): number {
+export function placeNames(
+  slots: readonly number[],
+  restricted: readonly RestrictedName[],
+  free: number,
+): number {
   const memo = new Map<string, number>();
   const place = (index: number, open: readonly number[]): number => {
     if (index === restricted.length)

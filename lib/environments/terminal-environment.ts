@@ -1,0 +1,94 @@
+import { TaskError } from "../errors/task-error.js";
+import { parseCommand } from "../sandbox/parse-command.js";
+import type { Sandbox } from "../sandbox/sandbox.js";
+import type { SandboxProvider } from "../sandbox/sandbox-provider.js";
+import type { Segment } from "../tokens/segment.js";
+import type { Environment } from "./environment.js";
+import type { EnvironmentStep } from "./environment-step.js";
+
+export interface TerminalEnvironmentOptions {
+  instruction: string;
+  /** The world: paths relative to the root, directories come with their files. */
+  files: readonly { path: string; text: string }[];
+  /** Bash script, run in the root after the last action: exit status 0 solved, 1 not; anything else is a broken verifier. */
+  verifier: string;
+  sandboxes: SandboxProvider;
+  /** Narrows the closed command language: why an action it allows is refused all the same. */
+  commandProblem?(action: string): string | undefined;
+  /** Deadline of one command; default 10,000. */
+  timeoutMs?: number;
+  /** Output cap of one command in bytes; default 2,048. */
+  maxOutputBytes?: number;
+}
+
+/**
+ * A shell in a sandbox. Each action is one command line of the closed command language; the answer is what it printed, then a status
+ * line with exit status and directory: `[0] ~/plum`. What is not in the language is not run and answers a warning. `submit <word>`
+ * leaves the word in `.submitted` in the root and ends the episode; the verifier judges the files.
+ */
+export class TerminalEnvironment implements Environment {
+  private readonly options: TerminalEnvironmentOptions;
+  private sandbox: Sandbox | undefined;
+  private cwd = "";
+
+  constructor(options: TerminalEnvironmentOptions) {
+    this.options = options;
+  }
+
+  async reset(signal?: AbortSignal): Promise<Segment[]> {
+    await this.dispose();
+    this.sandbox = await this.options.sandboxes.create(signal);
+    this.cwd = "";
+    for (const { path, text } of this.options.files) await this.sandbox.writeFile(path, text);
+    return [{ text: this.options.instruction, role: "context" }];
+  }
+
+  async step(actionText: string, signal?: AbortSignal): Promise<EnvironmentStep> {
+    const sandbox = this.running("step");
+    const command = parseCommand(actionText, { cwd: this.cwd });
+    const problem = command.ok ? this.options.commandProblem?.(actionText) : command.reason;
+    if (!command.ok || problem !== undefined)
+      return { segments: [{ text: `${problem}\n`, role: "warning" }], done: false, exact: true };
+    if (command.program === "submit") {
+      await sandbox.writeFile(".submitted", `${command.line.slice("submit ".length)}\n`);
+      return { segments: [], done: true, exact: true };
+    }
+    const { timeoutMs, maxOutputBytes = 2048 } = this.options;
+    const result = await sandbox.exec(command.line, { timeoutMs, maxOutputBytes, signal });
+    this.cwd = result.cwd;
+    const segments: Segment[] = [];
+    if (result.output !== "") segments.push({ text: withLineEnd(result.output), role: "observation" });
+    if (result.truncated) segments.push({ text: "output cut\n", role: "warning" });
+    if (result.timedOut) segments.push({ text: "timed out\n", role: "warning" });
+    const place = result.cwd === "" ? "~" : `~/${result.cwd}`;
+    segments.push({ text: `[${result.exitCode}] ${place}\n`, role: "observation" });
+    return { segments, done: false, exact: !result.timedOut };
+  }
+
+  /** @throws TaskError ERR_VERIFIER when the verifier neither accepts nor rejects. */
+  async score(signal?: AbortSignal): Promise<number> {
+    const result = await this.running("score").execOnce(this.options.verifier, { signal });
+    if (result.timedOut || result.exitCode > 1)
+      throw new TaskError(
+        "ERR_VERIFIER",
+        `[TerminalEnvironment] the verifier ${result.timedOut ? "did not end in time" : `ended with status ${result.exitCode}`}: expected 0 or 1. It said: ${result.output.slice(0, 200)}`,
+      );
+    return result.exitCode === 0 ? 1 : 0;
+  }
+
+  async dispose(): Promise<void> {
+    const sandbox = this.sandbox;
+    this.sandbox = undefined;
+    await sandbox?.dispose();
+  }
+
+  private running(method: string): Sandbox {
+    if (this.sandbox) return this.sandbox;
+    throw new TaskError(
+      "ERR_TASK",
+      `[TerminalEnvironment.${method}] there is no world yet: expected reset first.`,
+    );
+  }
+}
+
+const withLineEnd = (text: string): string => (text.endsWith("\n") ? text : `${text}\n`);

@@ -1,0 +1,54 @@
+import type { ScriptedAgent } from "../../../agent/scripted-agent.js";
+import type { Segment } from "../../../tokens/segment.js";
+import { TerminalView } from "../terminal-view.js";
+
+/**
+ * Walks the tree depth first, lists every directory it enters, reads the target where a listing shows it and submits its word. In the
+ * last directory left it reads without listing first.
+ */
+export class FindExpert implements ScriptedAgent {
+  private readonly view = new TerminalView();
+  private readonly tried = new Set<string>();
+  private target = "";
+  private action = "";
+
+  next(answer: readonly Segment[]): string {
+    if (this.action === "") this.target = answer[0]?.text.split(" ").at(-1) ?? "";
+    else this.view.update(this.action, answer);
+    this.action = this.choose();
+    return this.action;
+  }
+
+  private choose(): string {
+    const { view, target } = this;
+    const word = view.words.get(view.pathOf(target));
+    if (word !== undefined) return `submit ${word}`;
+    if (view.listings.get(view.cwd)?.includes(target)) return `cat ${target}`;
+    if (!view.listings.has(view.cwd)) {
+      if (view.cwd === "" || this.tried.has(view.cwd) || this.unlisted().some((path) => path !== view.cwd))
+        return "ls";
+      this.tried.add(view.cwd);
+      return `cat ${target}`;
+    }
+    const next = view
+      .directories()
+      .find((name) => this.unlisted().some((path) => isWithin(path, view.pathOf(name))));
+    return next === undefined ? "cd .." : `cd ${next}`;
+  }
+
+  /** Directories that were seen but not listed. */
+  private unlisted(): string[] {
+    const { view } = this;
+    const here = view.cwd;
+    const seen: string[] = [];
+    for (const path of view.listings.keys()) {
+      view.cwd = path;
+      seen.push(...view.directories().map((name) => view.pathOf(name)));
+    }
+    view.cwd = here;
+    return seen.filter((path) => !view.listings.has(path));
+  }
+}
+
+const isWithin = (path: string, directory: string): boolean =>
+  path === directory || path.startsWith(`${directory}/`);

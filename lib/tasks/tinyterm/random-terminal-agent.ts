@@ -1,0 +1,37 @@
+import type { ScriptedAgent } from "../../agent/scripted-agent.js";
+import { CounterRandom } from "../../random/counter-random.js";
+import type { Segment } from "../../tokens/segment.js";
+import { TerminalView } from "./terminal-view.js";
+
+/** A kind of command, how often it is chosen, and its operands: one is drawn evenly; without any the command is not a choice. */
+export interface CommandHabit {
+  weight: number;
+  commands(view: TerminalView): readonly string[];
+}
+
+/** Writes commands that make sense one by one and follow no plan. */
+export class RandomTerminalAgent implements ScriptedAgent {
+  private readonly view = new TerminalView();
+  private readonly random: CounterRandom;
+  private readonly habits: readonly CommandHabit[];
+  private action = "";
+
+  constructor(habits: readonly CommandHabit[], seed: bigint) {
+    this.habits = habits;
+    this.random = new CounterRandom(seed);
+  }
+
+  next(answer: readonly Segment[]): string {
+    if (this.action !== "") this.view.update(this.action, answer);
+    const choices = this.habits
+      .map(({ weight, commands }) => ({ weight, commands: commands(this.view) }))
+      .filter((choice) => choice.commands.length > 0);
+    let ticket = this.random.next() * choices.reduce((sum, { weight }) => sum + weight, 0);
+    const chosen = choices.find(({ weight }) => {
+      ticket -= weight;
+      return ticket < 0;
+    });
+    this.action = this.random.pick((chosen ?? choices[choices.length - 1]).commands);
+    return this.action;
+  }
+}
