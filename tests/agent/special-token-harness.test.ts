@@ -32,11 +32,11 @@ describe("SpecialTokenHarness", () => {
       false,
     );
     act(transcript, harness.encodeAction("cat fig"));
-    harness.answer(transcript, "stop", [{ text: "not a command\n", role: "warning" }], false);
+    harness.answer(transcript, "stop", [{ text: "not allowed\n", role: "warning" }], false);
     act(transcript, harness.encodeAction("submit fig"));
     harness.answer(transcript, "stop", [], true);
     expect(tokenizer.decode(transcript.ids)).toBe(
-      "<|task|>read fig<|action|>ls<|end|><|output|>fig\n[0] ~\n<|action|>cat fig<|end|><|output|>not a command\n<|action|>submit fig<|end|>",
+      "<|task|>read fig<|action|>ls<|end|><|output|>fig\n[0] ~\n<|action|>cat fig<|end|><|output|>not allowed\n<|action|>submit fig<|end|>",
     );
     expect(rolesToLetters(transcript.roles)).toBe(
       "cccc" + "aa" + "c" + "oooo" + "c" + "aaa" + "c" + "ww" + "c" + "aaa",

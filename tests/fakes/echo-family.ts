@@ -10,6 +10,8 @@ import { ListAgent } from "./list-agent.js";
 /** Echo tasks: solved by an action with an "a" in it. */
 export class EchoFamily implements TaskFamily {
   readonly name = "echo";
+  readonly tokenizer = "none: tests bring their own";
+  readonly maxActionTokens = 4;
   private readonly world: (index: number) => EchoOptions;
 
   constructor(world: (index: number) => EchoOptions = () => ({})) {
