@@ -1,7 +1,7 @@
 import { ROLE_CODE } from "../tokens/role-code.js";
 import type { LossRows } from "./loss-rows.js";
 import type { MicroBatch } from "./micro-batch.js";
-import type { SequenceWeights } from "./step-weights.js";
+import type { SequenceWeights } from "./sequence-weights.js";
 import type { StepWeightsOptions } from "./step-weights-options.js";
 
 /** Lays sequences first .. end - 1 of a step end to end and shifts everything about a token to the row that predicts it. */

@@ -3,16 +3,9 @@ import { ROLE_CODE } from "../tokens/role-code.js";
 import { checkStepOptions } from "./check-step-options.js";
 import type { MicroBatch } from "./micro-batch.js";
 import { packMicroBatch } from "./pack-micro-batch.js";
+import type { SequenceWeights } from "./sequence-weights.js";
 import type { StepCounts } from "./step-counts.js";
 import type { StepWeightsOptions } from "./step-weights-options.js";
-
-/** Weights of the tokens of one sequence, in float64, before they are rounded once into the rows of a micro-batch. */
-export interface SequenceWeights {
-  /** Weight of each token's policy term, [L]; 0 on every token that is not an action. */
-  action: Float64Array;
-  /** Weight of each token's -log p, [L]; 0 on every token that is not a target observation. */
-  observation: Float64Array;
-}
 
 /** The weights of one optimiser step, ready to be sliced into micro-batches that add up to it. */
 export interface StepWeights {
