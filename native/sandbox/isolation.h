@@ -1,0 +1,51 @@
+// What keeps a sandbox apart from the host, as far as this kernel and container allow.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+
+namespace echo {
+
+struct SandboxLimits {
+  unsigned disk_mib = 16;
+  unsigned memory_mib = 256;
+  unsigned processes = 64;
+};
+
+struct Isolation {
+  // Mount and pid namespaces with a fixed visible root. Without them sandboxes are directories below `base`.
+  bool namespaces = false;
+  bool user_namespace = false;
+  bool network_namespace = false;
+  bool ipc_namespace = false;
+  bool uts_namespace = false;
+  bool landlock = false;
+  bool seccomp = false;
+  // We are root and commands are not.
+  bool unprivileged_uid = false;
+  // Every sandbox has a uid of its own (root without user namespaces).
+  bool uid_per_sandbox = false;
+  // RLIMIT_NPROC counts this sandbox alone.
+  bool counts_processes_alone = false;
+  std::string base;
+  std::string bash;
+  // The host's /proc, opened before it is out of sight.
+  int proc_fd = -1;
+  SandboxLimits limits;
+};
+
+constexpr const char* kVisibleRoot = "/home/agent";
+
+// Names of the layers in force, comma-separated.
+std::string layer_names(const Isolation& isolation);
+
+// Enters the best isolation among the layers allowed ("all", "none" or a comma-separated list) that works here, tried out
+// first in a child. Returns false with the reason in `error`.
+bool enter_isolation(const std::string& allowed, const std::string& temporary_directory,
+                     const SandboxLimits& limits, Isolation& isolation, std::string& error);
+
+// The uid of a sandbox where each has its own; 61184-65519 is what systemd keeps for such users.
+inline uid_t sandbox_uid(unsigned serial) { return 61184 + serial % 4336; }
+
+}  // namespace echo

@@ -1,0 +1,405 @@
+#include "keeper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "confine.h"
+#include "processes.h"
+#include "protocol.h"
+
+namespace echo {
+namespace {
+
+constexpr int kSocketFd = 3;
+
+// The persistent shell: NUL-terminated commands on descriptor 3, "status cwd NUL" on descriptor 4 after each. Both are closed
+// for what the command starts. `@` stands for the quoted root.
+constexpr const char* kDriver =
+    "submit() { if [ $# -eq 1 ]; then builtin printf '%s\\n' \"$1\" > @/.submitted; "
+    "else builtin echo 'usage: submit WORD' >&2; return 2; fi; }; "
+    "while IFS= builtin read -r -d '' -u 3 __command; do builtin eval \"$__command\" 3<&- 4>&-; "
+    "builtin printf '%d %s\\0' $? \"$PWD\" >&4; done";
+// Where the root is not at its fixed place, pwd shows the fixed place all the same.
+constexpr const char* kPwd = "pwd() { builtin printf '%s\\n' \"/home/agent${PWD#@}\"; }; ";
+
+struct KeeperState {
+  const Isolation* isolation;
+  std::string root;
+  std::string driver;
+  std::string home;
+  uid_t uid = 0;  // of commands, where it differs from ours
+  bool changes_user = false;
+  int signal_fd = -1;
+  int ruleset = -1;
+  pid_t shell = 0;
+  pid_t once = 0;
+  char buffer[kMaxScriptBytes + 2];
+};
+
+void reply(char kind, std::string_view text = {}, int fd = -1) {
+  send_to_keeper(kSocketFd, kind, text, &fd, fd < 0 ? 0 : 1);
+}
+
+[[noreturn]] void give_up(const char* what) {
+  reply(kKeeperFailed, std::string(what) + ": " + strerror(errno));
+  _exit(1);
+}
+
+void close_from(unsigned first) {
+  if (syscall(436 /* close_range */, first, ~0u, 0) == 0) return;
+  struct rlimit limit;
+  unsigned last = getrlimit(RLIMIT_NOFILE, &limit) == 0 ? static_cast<unsigned>(limit.rlim_cur) : 65536;
+  for (unsigned fd = first; fd < last; fd++) close(static_cast<int>(fd));
+}
+
+std::string quoted(const std::string& path) {
+  std::string text = "'";
+  for (char c : path) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return text + "'";
+}
+
+std::string fill_in(const char* script, const std::string& root) {
+  std::string text;
+  for (; *script != 0; script++) text += *script == '@' ? quoted(root) : std::string(1, *script);
+  return text;
+}
+
+bool map_user(int proc_fd) {
+  const auto put = [proc_fd](const char* path, const char* text) {
+    int fd = openat(proc_fd, path, O_WRONLY | O_CLOEXEC);
+    bool ok = fd >= 0 && write(fd, text, strlen(text)) > 0;
+    if (fd >= 0) close(fd);
+    return ok;
+  };
+  return put("self/setgroups", "deny") && put("self/uid_map", "1000 1000 1") && put("self/gid_map", "1000 1000 1");
+}
+
+void mount_private(const char* path, const Isolation& isolation, uid_t uid, bool own_user) {
+  char options[128];
+  int length = snprintf(options, sizeof(options), "size=%um,nr_inodes=16384,mode=700", isolation.limits.disk_mib);
+  if (own_user) snprintf(options + length, sizeof(options) - length, ",uid=%u,gid=%u", uid, uid);
+  if (mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, options) != 0) give_up(path);
+}
+
+void set_limit(__rlimit_resource_t resource, rlim_t value) {
+  struct rlimit limit;
+  if (getrlimit(resource, &limit) != 0) return;
+  if (limit.rlim_max != RLIM_INFINITY && value > limit.rlim_max) value = limit.rlim_max;
+  limit = {value, value};
+  setrlimit(resource, &limit);
+}
+
+void set_limits(const KeeperState& state) {
+  const Isolation& isolation = *state.isolation;
+  const SandboxLimits& limits = isolation.limits;
+  set_limit(RLIMIT_CORE, 0);
+  set_limit(RLIMIT_FSIZE, rlim_t{limits.disk_mib} << 20);
+  set_limit(RLIMIT_NOFILE, 256);
+  set_limit(RLIMIT_CPU, 600);
+  set_limit(RLIMIT_AS, rlim_t{limits.memory_mib} << 20);
+  // Where the kernel counts all processes of the user, ours among them, leave room for those and for other sandboxes.
+  rlim_t processes = limits.processes;
+  if (!isolation.counts_processes_alone) {
+    processes += static_cast<rlim_t>(threads_of_user(isolation.proc_fd, geteuid())) + 1024;
+  }
+  set_limit(RLIMIT_NPROC, processes);
+}
+
+void drop_capabilities() {
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct none[2] = {};
+  syscall(SYS_capset, &header, none);
+}
+
+void make_ruleset(KeeperState& state) {
+  const char* const fixed_readable[] = {"/", nullptr};
+  const char* const fixed_writable[] = {kVisibleRoot, "/tmp", "/dev/null", nullptr};
+  const char* const host_readable[] = {"/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache", nullptr};
+  const char* const host_writable[] = {state.root.c_str(), "/dev/null", nullptr};
+  state.ruleset = state.isolation->namespaces ? make_landlock_ruleset(fixed_readable, fixed_writable)
+                                              : make_landlock_ruleset(host_readable, host_writable);
+  if (state.ruleset < 0) give_up("landlock");
+}
+
+void prepare(KeeperState& state, unsigned serial) {
+  const Isolation& isolation = *state.isolation;
+  state.root = sandbox_root(isolation, serial);
+  state.changes_user = isolation.uid_per_sandbox;
+  state.uid = sandbox_uid(serial);
+  if (isolation.user_namespace && !map_user(isolation.proc_fd)) give_up("user namespace map");
+  if (isolation.namespaces) {
+    mount_private(kVisibleRoot, isolation, state.uid, state.changes_user);
+    mount_private("/tmp", isolation, state.uid, state.changes_user);
+  } else {
+    if (mkdir(state.root.c_str(), 0700) != 0) give_up(state.root.c_str());
+    if (state.changes_user && chown(state.root.c_str(), state.uid, state.uid) != 0) give_up(state.root.c_str());
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+  }
+  umask(022);
+  int root = open(state.root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (root < 0) give_up("root directory");
+  if (isolation.landlock) make_ruleset(state);
+  if (isolation.namespaces) {
+    close(isolation.proc_fd);
+    if (state.changes_user) {
+      if (setgroups(0, nullptr) != 0 || setresgid(state.uid, state.uid, state.uid) != 0 ||
+          setresuid(state.uid, state.uid, state.uid) != 0) {
+        give_up("unprivileged user");
+      }
+    }
+    drop_capabilities();
+    // A change of credentials forgets it.
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    // Nothing the sandbox runs may look into its keeper.
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    if (state.ruleset >= 0 && !apply_landlock(state.ruleset)) give_up("landlock");
+    if (isolation.seccomp && !apply_seccomp()) give_up("seccomp");
+  }
+  set_limits(state);
+  state.driver = (isolation.namespaces ? "" : fill_in(kPwd, state.root)) + fill_in(kDriver, state.root);
+  state.home = "HOME=" + state.root;
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGCHLD);
+  state.signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+  reply(kKeeperReady, {}, root);
+  close(root);
+}
+
+// Runs between vfork and exec, in memory shared with the keeper: system calls only.
+[[noreturn]] void become_shell(const KeeperState& state, char* const* arguments, char* const* environment, const char* cwd,
+                               const int* fds, int count) {
+  const Isolation& isolation = *state.isolation;
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+  setsid();
+  int output = fds[count == 3 ? 1 : 0];
+  dup2(output, 1);
+  dup2(output, 2);
+  if (count == 3) {
+    dup2(fds[0], 3);
+    dup2(fds[2], 4);
+  }
+  if (!isolation.namespaces) {
+    if (state.changes_user) {
+      if (syscall(SYS_setgroups, 0, nullptr) != 0 || syscall(SYS_setresgid, state.uid, state.uid, state.uid) != 0 ||
+          syscall(SYS_setresuid, state.uid, state.uid, state.uid) != 0) {
+        _exit(126);
+      }
+    }
+    if (state.ruleset >= 0 && !apply_landlock(state.ruleset)) _exit(126);
+    if (isolation.seccomp && !apply_seccomp()) _exit(126);
+  }
+  prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  if (chdir(cwd) != 0 && chdir(state.root.c_str()) != 0) _exit(126);
+  execve(isolation.bash.c_str(), arguments, environment);
+  _exit(127);
+}
+
+pid_t start_shell(const KeeperState& state, const char* script, const char* cwd, const int* fds, int count) {
+  char path[] = "PATH=/usr/bin:/bin", locale[] = "LC_ALL=C", zone[] = "TZ=UTC";
+  char* const environment[] = {path, const_cast<char*>(state.home.c_str()), locale, zone, nullptr};
+  char bash[] = "bash", no_rc[] = "--norc", no_profile[] = "--noprofile", command[] = "-c";
+  char* const arguments[] = {bash, no_rc, no_profile, command, const_cast<char*>(script), bash, nullptr};
+  pid_t pid = vfork();
+  if (pid == 0) become_shell(state, arguments, environment, cwd, fds, count);
+  return pid;
+}
+
+void reap(KeeperState& state) {
+  int status = 0;
+  for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+    int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    if (pid == state.shell) {
+      state.shell = 0;
+      reply(kKeeperShellDied);
+    } else if (pid == state.once) {
+      state.once = 0;
+      reply(kKeeperOnceDied, std::to_string(code));
+    }
+  }
+}
+
+// Returns when no process of the sandbox but this one is left.
+void kill_everything(KeeperState& state) {
+  state.shell = state.once = 0;
+  const Isolation& isolation = *state.isolation;
+  if (isolation.namespaces) {
+    kill(-1, SIGKILL);
+  } else if (state.changes_user) {
+    // kill(-1) as the sandbox's own user reaches everything of that user at once.
+    pid_t killer = vfork();
+    if (killer == 0) {
+      if (syscall(SYS_setresuid, state.uid, state.uid, state.uid) == 0) kill(-1, SIGKILL);
+      _exit(0);
+    }
+  }
+  for (;;) {
+    if (!isolation.namespaces) kill_descendants(isolation.proc_fd, getpid(), {});
+    pid_t pid = waitpid(-1, nullptr, isolation.namespaces ? 0 : WNOHANG);
+    if (pid < 0 && errno == ECHILD) return;
+    if (pid == 0) usleep(1000);
+  }
+}
+
+void obey(KeeperState& state, size_t length, const int* fds, int count) {
+  state.buffer[length] = 0;
+  const char* text = state.buffer + 1;
+  switch (state.buffer[0]) {
+    case kKeeperShell:
+      if (count == 3) state.shell = start_shell(state, state.driver.c_str(), text, fds, 3);
+      if (state.shell <= 0) reply(kKeeperShellDied);
+      break;
+    case kKeeperOnce:
+      if (count == 1) state.once = start_shell(state, text, state.root.c_str(), fds, 1);
+      if (state.once <= 0) reply(kKeeperOnceDied, "126");
+      break;
+    case kKeeperKill:
+      kill_everything(state);
+      reply(kKeeperKilled);
+      break;
+  }
+  for (int i = 0; i < count; i++) close(fds[i]);
+}
+
+// Receives one message with its descriptors; the length, 0 at the end, -1 when there is none.
+ssize_t receive(int socket, char* buffer, size_t size, int* fds, int& count) {
+  iovec part = {buffer, size};
+  alignas(cmsghdr) char control[CMSG_SPACE(3 * sizeof(int))];
+  msghdr message = {};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof(control);
+  ssize_t length = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+  count = 0;
+  cmsghdr* header = length < 0 ? nullptr : CMSG_FIRSTHDR(&message);
+  if (header != nullptr && header->cmsg_type == SCM_RIGHTS) {
+    count = static_cast<int>((header->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+    memcpy(fds, CMSG_DATA(header), static_cast<size_t>(count) * sizeof(int));
+  }
+  return length;
+}
+
+[[noreturn]] void keep(KeeperState& state) {
+  for (;;) {
+    pollfd waits[2] = {{kSocketFd, POLLIN, 0}, {state.signal_fd, POLLIN, 0}};
+    if (poll(waits, 2, -1) < 0) continue;
+    if (waits[1].revents != 0) {
+      signalfd_siginfo info;
+      while (read(state.signal_fd, &info, sizeof(info)) > 0) continue;
+      reap(state);
+    }
+    if (waits[0].revents == 0) continue;
+    int fds[3];
+    int count = 0;
+    ssize_t length = receive(kSocketFd, state.buffer, sizeof(state.buffer) - 1, fds, count);
+    if (length > 0) obey(state, static_cast<size_t>(length), fds, count);
+    if (length == 0 || (length < 0 && errno != EAGAIN && errno != EINTR)) {
+      // The supervisor is gone or wants us gone.
+      kill_everything(state);
+      _exit(0);
+    }
+  }
+}
+
+KeeperState the_state;
+
+[[noreturn]] void run_keeper(const Isolation& isolation, unsigned serial, int socket) {
+  prctl(PR_SET_PDEATHSIG, isolation.namespaces ? SIGKILL : 0, 0, 0, 0);
+  setsid();
+  int null = open("/dev/null", O_RDWR);
+  for (int fd = 0; fd < 3; fd++) dup2(null, fd);
+  // Descriptors of other sandboxes and the pipe to Node must not live on here; /proc is needed a little longer.
+  int high_socket = fcntl(socket, F_DUPFD, kSocketFd + 2);
+  int high_proc = fcntl(isolation.proc_fd, F_DUPFD, kSocketFd + 2);
+  dup2(high_socket, kSocketFd);
+  if (high_proc < 0 || dup2(high_proc, kSocketFd + 1) < 0) close(kSocketFd + 1);
+  close_from(kSocketFd + 2);
+  fcntl(kSocketFd, F_SETFD, FD_CLOEXEC);
+  fcntl(kSocketFd + 1, F_SETFD, FD_CLOEXEC);
+  static Isolation own;
+  own = isolation;
+  own.proc_fd = kSocketFd + 1;
+  the_state.isolation = &own;
+  prepare(the_state, serial);
+  keep(the_state);
+}
+
+}  // namespace
+
+std::string sandbox_root(const Isolation& isolation, unsigned serial) {
+  return isolation.namespaces ? kVisibleRoot : isolation.base + "/" + std::to_string(serial);
+}
+
+bool start_keeper(const Isolation& isolation, unsigned serial, Keeper& keeper, std::string& error) {
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
+    error = std::string("socketpair: ") + strerror(errno);
+    return false;
+  }
+  unsigned long flags = SIGCHLD;
+  if (isolation.namespaces) flags |= CLONE_NEWPID | CLONE_NEWNS;
+  if (isolation.user_namespace) flags |= CLONE_NEWUSER;
+  long pid = syscall(SYS_clone, flags, 0, 0, 0, 0);
+  if (pid == 0) run_keeper(isolation, serial, ends[1]);
+  if (pid < 0) error = std::string("clone: ") + strerror(errno);
+  close(ends[1]);
+  if (pid < 0) {
+    close(ends[0]);
+    return false;
+  }
+  keeper.pid = static_cast<pid_t>(pid);
+  keeper.socket = ends[0];
+  return true;
+}
+
+bool send_to_keeper(int socket, char kind, std::string_view text, const int* fds, int count) {
+  iovec parts[2] = {{&kind, 1}, {const_cast<char*>(text.data()), text.size()}};
+  alignas(cmsghdr) char control[CMSG_SPACE(3 * sizeof(int))] = {};
+  msghdr message = {};
+  message.msg_iov = parts;
+  message.msg_iovlen = 2;
+  if (count > 0) {
+    message.msg_control = control;
+    message.msg_controllen = CMSG_SPACE(static_cast<size_t>(count) * sizeof(int));
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(static_cast<size_t>(count) * sizeof(int));
+    memcpy(CMSG_DATA(header), fds, static_cast<size_t>(count) * sizeof(int));
+  }
+  return sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
+}
+
+bool receive_from_keeper(int socket, KeeperReply& reply) {
+  char buffer[512];
+  int fds[3];
+  int count = 0;
+  ssize_t length = receive(socket, buffer, sizeof(buffer), fds, count);
+  if (length <= 0) return false;
+  reply.kind = buffer[0];
+  reply.text.assign(buffer + 1, static_cast<size_t>(length - 1));
+  reply.fd = count > 0 ? fds[0] : -1;
+  return true;
+}
+
+}  // namespace echo
