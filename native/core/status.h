@@ -9,6 +9,7 @@ enum class Status : int {
   out_of_memory = 2,
   unsupported = 3,
   target_out_of_range = 4,
+  not_finite = 5,
 };
 
 }  // namespace echo

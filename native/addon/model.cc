@@ -1,0 +1,358 @@
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "../model/decoder.h"
+#include "../model/sampler.h"
+#include "checked.h"
+#include "register.h"
+
+namespace echo::addon {
+namespace {
+
+using Floats = std::shared_ptr<Buffer<float>>;
+
+std::string at(const char* name, int64_t index) { return std::string(name) + "[" + std::to_string(index) + "]"; }
+
+bool out_of_range(Napi::Env env, const std::string& what, const std::string& expected, const std::string& got) {
+  return throw_error(env, "ERR_OUT_OF_RANGE", "[native decoder] " + what + ": expected " + expected + ", got " + got + ".");
+}
+
+bool take_object(Napi::Value value, const char* name, Napi::Object& out) {
+  if (!value.IsObject())
+    return throw_error(value.Env(), "ERR_INVALID_TYPE", std::string("[native decoder] ") + name + ": expected an object.");
+  out = value.As<Napi::Object>();
+  return true;
+}
+
+bool take_temperature(Napi::Value value, float& out) {
+  double number = 0;
+  if (!take_number(value, "temperature", number)) return false;
+  out = static_cast<float>(number);
+  if (!(out > 0) || !std::isfinite(out) || !std::isfinite(1.0f / out))
+    return out_of_range(value.Env(), "temperature", "a finite number > 0", std::to_string(number));
+  return true;
+}
+
+bool check_ids(Napi::Env env, const char* name, const View<int32_t>& ids, int64_t vocab) {
+  for (int64_t i = 0; i < ids.length; i++)
+    if (ids.data[i] < 0 || ids.data[i] >= vocab)
+      return out_of_range(env, at(name, i), "a token from 0 to " + std::to_string(vocab - 1), std::to_string(ids.data[i]));
+  return true;
+}
+
+bool take_batch(const Napi::CallbackInfo& info, const DecoderConfig& config, View<int32_t>& ids, PackedBatch& batch) {
+  const Napi::Env env = info.Env();
+  View<int32_t> cu_seq_lens;
+  if (!take(info[0], "ids", -1, ids) || !take(info[1], "cuSeqLens", -1, cu_seq_lens)) return false;
+  const int64_t sequences = cu_seq_lens.length - 1;
+  if (sequences < 1) return out_of_range(env, "cuSeqLens", "at least 2 entries", std::to_string(cu_seq_lens.length));
+  if (cu_seq_lens.data[0] != 0) return out_of_range(env, "cuSeqLens[0]", "0", std::to_string(cu_seq_lens.data[0]));
+  for (int64_t i = 0; i < sequences; i++) {
+    const int64_t length = static_cast<int64_t>(cu_seq_lens.data[i + 1]) - cu_seq_lens.data[i];
+    if (length < 1)
+      return out_of_range(env, at("cuSeqLens", i + 1), "more than " + std::to_string(cu_seq_lens.data[i]),
+                          std::to_string(cu_seq_lens.data[i + 1]));
+    if (length > config.max_positions)
+      return out_of_range(env, "length of sequence " + std::to_string(i), "at most " + std::to_string(config.max_positions),
+                          std::to_string(length));
+  }
+  if (cu_seq_lens.data[sequences] != ids.length)
+    return out_of_range(env, at("cuSeqLens", sequences), "the number of ids, " + std::to_string(ids.length),
+                        std::to_string(cu_seq_lens.data[sequences]));
+  batch = {ids.data, cu_seq_lens.data, sequences};
+  return check_ids(env, "ids", ids, config.vocab);
+}
+
+bool take_finite(Napi::Object options, const char* name, float& out) {
+  double number = 0;
+  if (!take_number(options.Get(name), name, number)) return false;
+  out = static_cast<float>(number);
+  return std::isfinite(out) || out_of_range(options.Env(), name, "a finite number", std::to_string(number));
+}
+
+bool take_loss(const Napi::CallbackInfo& info, int64_t rows, int64_t vocab, DecoderLoss& loss) {
+  const Napi::Env env = info.Env();
+  Napi::Object vectors, options;
+  if (!take_object(info[2], "rows", vectors) || !take_object(info[3], "options", options)) return false;
+  View<int32_t> targets;
+  View<float> action_weights, observation_weights, advantages, old_logprobs;
+  if (!take(vectors.Get("targets"), "targets", rows, targets) ||
+      !take(vectors.Get("actionWeights"), "actionWeights", rows, action_weights) ||
+      !take(vectors.Get("observationWeights"), "observationWeights", rows, observation_weights) ||
+      !take(vectors.Get("advantages"), "advantages", rows, advantages) ||
+      !take_optional(vectors.Get("oldLogprobs"), "oldLogprobs", rows, old_logprobs))
+    return false;
+  if (vectors.Get("onPolicy").ToBoolean().Value()) {
+    old_logprobs = {};
+  } else if (old_logprobs.data == nullptr) {
+    return throw_error(env, "ERR_INVALID_TYPE",
+                       "[native decoder] oldLogprobs: expected a Float32Array unless onPolicy is true, got none.");
+  }
+  const Napi::Value clamp = options.Get("logRatioClamp");
+  loss.log_ratio_clamp = std::numeric_limits<float>::infinity();
+  if (!(clamp.IsBoolean() && !clamp.ToBoolean().Value()) && !take_finite(options, "logRatioClamp", loss.log_ratio_clamp)) return false;
+  if (!take_temperature(options.Get("temperature"), loss.temperature) || !take_finite(options, "epsilonLow", loss.epsilon_low) ||
+      !take_finite(options, "epsilonHigh", loss.epsilon_high) || !take_finite(options, "gradScale", loss.grad_scale))
+    return false;
+  loss.nll_at_one = options.Get("nllAtOne").ToBoolean().Value();
+  for (int64_t i = 0; i < rows; i++) {
+    const float action = action_weights.data[i], observation = observation_weights.data[i];
+    if (action == 0.0f && observation == 0.0f) continue;
+    const char* bad = !std::isfinite(action)                                ? "actionWeights"
+                      : !std::isfinite(observation)                         ? "observationWeights"
+                      : action != 0.0f && !std::isfinite(advantages.data[i]) ? "advantages"
+                      : action != 0.0f && old_logprobs.data != nullptr && !std::isfinite(old_logprobs.data[i]) ? "oldLogprobs"
+                                                                                                               : nullptr;
+    if (bad != nullptr)
+      return throw_error(env, "ERR_NON_FINITE", "[native decoder] " + at(bad, i) + ": expected a finite number on a weighted row.");
+    if (targets.data[i] < 0 || targets.data[i] >= vocab)
+      return out_of_range(env, at("targets", i), "a token from 0 to " + std::to_string(vocab - 1) + " on a weighted row",
+                          std::to_string(targets.data[i]));
+  }
+  loss.targets = targets.data;
+  loss.action_weights = action_weights.data;
+  loss.observation_weights = observation_weights.data;
+  loss.advantages = advantages.data;
+  loss.old_logprobs = old_logprobs.data;
+  return true;
+}
+
+Napi::Object totals_object(Napi::Env env, const EchoLossTotals& totals, bool at_one) {
+  Napi::Object out = Napi::Object::New(env);
+  const auto set = [&](const char* name, double value) { out.Set(name, Napi::Number::New(env, value)); };
+  set("policyLoss", totals.policy_loss);
+  set("observationLoss", totals.observation_loss);
+  set("actionTokens", static_cast<double>(totals.action_tokens));
+  set("observationTokens", static_cast<double>(totals.observation_tokens));
+  set("observationNllSum", totals.observation_nll_sum);
+  if (at_one) set("observationNllAtOneSum", totals.observation_nll_at_one_sum);
+  set("actionNllSum", totals.action_nll_sum);
+  set("ratioSum", totals.ratio_sum);
+  set("ratioMax", totals.ratio_max);
+  set("clippedLow", static_cast<double>(totals.clipped_low));
+  set("clippedHigh", static_cast<double>(totals.clipped_high));
+  set("nonfiniteRows", static_cast<double>(totals.nonfinite_rows));
+  return out;
+}
+
+// JavaScript's view keeps the memory alive, as does the decoder: whichever goes last frees it.
+Napi::ArrayBuffer share(Napi::Env env, const Floats& floats, int64_t size) {
+  return Napi::ArrayBuffer::New(
+      env, floats->data(), static_cast<size_t>(size) * sizeof(float), [](Napi::Env, void*, Floats* owner) { delete owner; },
+      new Floats(floats));
+}
+
+Napi::Array parameter_list(Napi::Env env, const Decoder& decoder) {
+  const ParameterLayout& layout = decoder.layout();
+  const Napi::ArrayBuffer values = share(env, decoder.values(), layout.size);
+  const Napi::ArrayBuffer gradients = share(env, decoder.gradients(), layout.size);
+  Napi::Array list = Napi::Array::New(env, layout.parameters.size());
+  for (uint32_t i = 0; i < layout.parameters.size(); i++) {
+    const DecoderParameter& parameter = layout.parameters[i];
+    const size_t offset = static_cast<size_t>(parameter.offset) * sizeof(float), size = static_cast<size_t>(parameter.size());
+    Napi::Array shape = Napi::Array::New(env);
+    shape.Set(0u, Napi::Number::New(env, static_cast<double>(parameter.rows)));
+    if (parameter.columns > 0) shape.Set(1u, Napi::Number::New(env, static_cast<double>(parameter.columns)));
+    Napi::Object entry = Napi::Object::New(env);
+    entry.Set("name", Napi::String::New(env, parameter.name));
+    entry.Set("shape", shape);
+    entry.Set("value", Napi::Float32Array::New(env, size, values, offset));
+    entry.Set("grad", Napi::Float32Array::New(env, size, gradients, offset));
+    list.Set(i, entry);
+  }
+  return list;
+}
+
+// Tells the garbage collector of memory it cannot see, for as long as it lives.
+class ExternalMemory {
+ public:
+  ExternalMemory(Napi::Env env, int64_t bytes) : env_(env), bytes_(bytes) { Napi::MemoryManagement::AdjustExternalMemory(env_, bytes_); }
+  ExternalMemory(const ExternalMemory&) = delete;
+  ExternalMemory& operator=(const ExternalMemory&) = delete;
+  ~ExternalMemory() { Napi::MemoryManagement::AdjustExternalMemory(env_, -bytes_); }
+
+ private:
+  Napi::Env env_;
+  int64_t bytes_;
+};
+
+template <typename Callable>
+void method(Napi::Env env, Napi::Object object, const char* name, Callable callable) {
+  object.Set(name, Napi::Function::New(env, std::move(callable), name));
+}
+
+void sampler_step(const Napi::CallbackInfo& info, Sampler& sampler, int64_t vocab) {
+  const Napi::Env env = info.Env();
+  View<int32_t> slots, counts, tokens, out_ids;
+  View<uint64_t> seeds;
+  View<float> out_logprobs;
+  float temperature = 0;
+  if (!take(info[0], "slots", -1, slots)) return;
+  const int64_t entries = slots.length;
+  if (!take(info[1], "counts", entries, counts) || !take(info[2], "tokens", -1, tokens) || !take(info[3], "seeds", entries, seeds) ||
+      !take_temperature(info[4], temperature) || !take(info[5], "outIds", entries, out_ids) ||
+      !take(info[6], "outLogprobs", entries, out_logprobs) || !check_ids(env, "tokens", tokens, vocab))
+    return;
+  std::vector<bool> used(static_cast<size_t>(sampler.slots()));
+  int64_t total = 0;
+  for (int64_t i = 0; i < entries; i++) {
+    const int64_t slot = slots.data[i], count = counts.data[i];
+    if (slot < 0 || slot >= sampler.slots()) {
+      out_of_range(env, at("slots", i), "0 to " + std::to_string(sampler.slots() - 1), std::to_string(slot));
+      return;
+    }
+    if (used[static_cast<size_t>(slot)]) {
+      out_of_range(env, at("slots", i), "each slot once", std::to_string(slot) + " again");
+      return;
+    }
+    used[static_cast<size_t>(slot)] = true;
+    const int64_t room = sampler.max_context() - sampler.length(slot);
+    if (count < 1 || count > room) {
+      out_of_range(env, at("counts", i), "1 to " + std::to_string(room) + ", the room in slot " + std::to_string(slot),
+                   std::to_string(count));
+      return;
+    }
+    if (sampler.stale(slot)) {
+      throw_error(env, "ERR_UNSUPPORTED", "[native decoder] slot " + std::to_string(slot) +
+                                              " holds tokens of parameters that have changed since. Truncate it to 0 first.");
+      return;
+    }
+    total += count;
+  }
+  if (total != tokens.length) {
+    out_of_range(env, "tokens", "the sum of counts, " + std::to_string(total), std::to_string(tokens.length));
+    return;
+  }
+  const Status status = sampler.step(
+      {entries, slots.data, counts.data, tokens.data, seeds.data, temperature, out_ids.data, out_logprobs.data});
+  if (status == Status::not_finite) {
+    throw_error(env, "ERR_NON_FINITE", "[native decoder] the logits are not finite: the parameters have diverged.");
+    return;
+  }
+  check_status(env, "sampler.step", status);
+}
+
+Napi::Value create_sampler(const Napi::CallbackInfo& info, const std::shared_ptr<Decoder>& decoder) {
+  const Napi::Env env = info.Env();
+  int64_t slots = 0, max_context = 0;
+  if (!take_integer(info[0], "slots", 1, 1 << 20, slots) ||
+      !take_integer(info[1], "maxContext", 1, decoder->config().max_positions, max_context))
+    return env.Undefined();
+  const std::shared_ptr<Sampler> sampler = Sampler::create(decoder, slots, max_context);
+  if (sampler == nullptr) {
+    check_status(env, "createSampler", Status::out_of_memory);
+    return env.Undefined();
+  }
+  const auto memory = std::make_shared<ExternalMemory>(env, sampler->bytes());
+  const int64_t vocab = decoder->config().vocab;
+  Napi::Object object = Napi::Object::New(env);
+  method(env, object, "step", [sampler, memory, vocab](const Napi::CallbackInfo& call) { sampler_step(call, *sampler, vocab); });
+  method(env, object, "length", [sampler](const Napi::CallbackInfo& call) -> Napi::Value {
+    int64_t slot = 0;
+    if (!take_integer(call[0], "slot", 0, sampler->slots() - 1, slot)) return call.Env().Undefined();
+    return Napi::Number::New(call.Env(), static_cast<double>(sampler->length(slot)));
+  });
+  method(env, object, "truncate", [sampler](const Napi::CallbackInfo& call) {
+    int64_t slot = 0, length = 0;
+    if (take_integer(call[0], "slot", 0, sampler->slots() - 1, slot) &&
+        take_integer(call[1], "length", 0, sampler->max_context(), length))
+      sampler->truncate(slot, length);
+  });
+  return object;
+}
+
+bool take_config(Napi::Value value, DecoderConfig& config) {
+  Napi::Object object;
+  if (!take_object(value, "config", object)) return false;
+  constexpr int64_t most = 1 << 24;
+  if (!take_integer(object.Get("vocabSize"), "vocabSize", 1, most, config.vocab) ||
+      !take_integer(object.Get("hiddenSize"), "hiddenSize", 1, 1 << 16, config.hidden) ||
+      !take_integer(object.Get("intermediateSize"), "intermediateSize", 1, 1 << 20, config.intermediate) ||
+      !take_integer(object.Get("numLayers"), "numLayers", 1, 1024, config.layers) ||
+      !take_integer(object.Get("numHeads"), "numHeads", 1, 1024, config.heads) ||
+      !take_integer(object.Get("numKvHeads"), "numKvHeads", 1, config.heads, config.kv_heads) ||
+      !take_integer(object.Get("headDim"), "headDim", 2, 1024, config.head_dim) ||
+      !take_integer(object.Get("maxPositions"), "maxPositions", 1, most, config.max_positions) ||
+      !take_number(object.Get("ropeTheta"), "ropeTheta", config.rope_theta) ||
+      !take_finite(object, "rmsNormEps", config.rms_norm_eps))
+    return false;
+  const Napi::Env env = value.Env();
+  config.tied = object.Get("tieWordEmbeddings").ToBoolean().Value();
+  if (config.heads % config.kv_heads != 0)
+    return out_of_range(env, "numHeads", "a multiple of numKvHeads, " + std::to_string(config.kv_heads), std::to_string(config.heads));
+  if (config.head_dim % 2 != 0) return out_of_range(env, "headDim", "an even number", std::to_string(config.head_dim));
+  if (!(config.rope_theta > 0) || !std::isfinite(config.rope_theta))
+    return out_of_range(env, "ropeTheta", "a finite number > 0", std::to_string(config.rope_theta));
+  if (config.rms_norm_eps < 0) return out_of_range(env, "rmsNormEps", "a number >= 0", std::to_string(config.rms_norm_eps));
+  return true;
+}
+
+Napi::Value create_decoder(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  DecoderConfig config{};
+  if (!take_config(info[0], config)) return env.Undefined();
+  const std::shared_ptr<Decoder> decoder = Decoder::create(config);
+  if (decoder == nullptr) {
+    check_status(env, "createDecoder", Status::out_of_memory);
+    return env.Undefined();
+  }
+  // The packed weights; values and gradients are known to the collector through their array buffers.
+  const auto memory = std::make_shared<ExternalMemory>(env, decoder->layout().size * static_cast<int64_t>(sizeof(float)));
+  const auto parameters = std::make_shared<Napi::ObjectReference>(Napi::Persistent(parameter_list(env, *decoder).As<Napi::Object>()));
+  Napi::Object object = Napi::Object::New(env);
+  method(env, object, "parameters", [parameters](const Napi::CallbackInfo&) -> Napi::Value { return parameters->Value(); });
+  method(env, object, "forwardBackward", [decoder, memory](const Napi::CallbackInfo& call) -> Napi::Value {
+    const Napi::Env env = call.Env();
+    View<int32_t> ids;
+    PackedBatch batch;
+    DecoderLoss loss;
+    if (!take_batch(call, decoder->config(), ids, batch) || !take_loss(call, ids.length, decoder->config().vocab, loss))
+      return env.Undefined();
+    EchoLossTotals totals;
+    if (!check_status(env, "forwardBackward", decoder->forward_backward(batch, loss, &totals))) return env.Undefined();
+    return totals_object(env, totals, loss.nll_at_one || loss.temperature == 1.0f);
+  });
+  method(env, object, "logprobs", [decoder](const Napi::CallbackInfo& call) -> Napi::Value {
+    const Napi::Env env = call.Env();
+    View<int32_t> ids;
+    PackedBatch batch;
+    float temperature = 0;
+    if (!take_batch(call, decoder->config(), ids, batch) || !take_temperature(call[2], temperature)) return env.Undefined();
+    Napi::Float32Array out = Napi::Float32Array::New(env, static_cast<size_t>(ids.length));
+    if (!check_status(env, "logprobs", decoder->logprobs(batch, temperature, out.Data()))) return env.Undefined();
+    return out;
+  });
+  method(env, object, "logits", [decoder](const Napi::CallbackInfo& call) -> Napi::Value {
+    const Napi::Env env = call.Env();
+    View<int32_t> ids;
+    PackedBatch batch;
+    if (!take_batch(call, decoder->config(), ids, batch)) return env.Undefined();
+    const int64_t size = ids.length * decoder->config().vocab;
+    constexpr int64_t most = int64_t{1} << 29;
+    if (size > most) {
+      out_of_range(env, "ids", "at most " + std::to_string(most / decoder->config().vocab) + " rows of logits",
+                   std::to_string(ids.length));
+      return env.Undefined();
+    }
+    Napi::Float32Array out = Napi::Float32Array::New(env, static_cast<size_t>(size));
+    if (!check_status(env, "logits", decoder->logits(batch, out.Data()))) return env.Undefined();
+    return out;
+  });
+  method(env, object, "zeroGradients", [decoder](const Napi::CallbackInfo&) { decoder->zero_gradients(); });
+  method(env, object, "parametersChanged", [decoder](const Napi::CallbackInfo&) { decoder->parameters_changed(); });
+  method(env, object, "createSampler",
+         [decoder](const Napi::CallbackInfo& call) -> Napi::Value { return create_sampler(call, decoder); });
+  return object;
+}
+
+}  // namespace
+
+void register_model(Napi::Env env, Napi::Object exports) {
+  exports.Set("createDecoder", Napi::Function::New(env, create_decoder, "createDecoder"));
+}
+
+}  // namespace echo::addon
