@@ -271,7 +271,7 @@ describe("files", () => {
     const renamed = new Set(["lib/rollout/trajectory-reader.ts", "lib/native/native-model.ts"]);
     const letters = (name: string): string => name.replace(/[-_]/g, "").toLowerCase();
     const bears = (one: string, file: string): boolean =>
-      file.split("-").every((word) => letters(one).includes(word));
+      file.split("-").every((word) => letters(one).includes(word.replace(/(ies|s)$/, "")));
     const wrong = sources.flatMap(({ path, exports, defaultExport, barrel }) => {
       if (defaultExport) return [`${path}: default export`];
       if (basename(path) === "index.ts") return barrel ? [] : [`${path}: more than exports`];
