@@ -1,0 +1,35 @@
+// AdamW (Loshchilov and Hutter, 2019) over many tensors in one call, in PyTorch's order of operations, so that the two can be compared
+// number by number. Elementwise: the result does not depend on the thread count.
+#pragma once
+
+#include <cstdint>
+
+#include "../core/status.h"
+
+namespace echo {
+
+struct AdamWTensor {
+  float* value;
+  const float* grad;
+  float* first_moment;
+  float* second_moment;
+  int64_t size;
+  double weight_decay;
+};
+
+struct AdamWArgs {
+  const AdamWTensor* tensors;
+  int64_t count;
+  double learning_rate;
+  double beta1;
+  double beta2;
+  double eps;
+  double grad_scale;  // multiplies every gradient as it is read: the clip factor
+  int64_t step;       // of this update, from 1
+};
+
+//   p *= 1 - lr wd;  m += (1 - beta1) (g - m);  v = beta2 v + (1 - beta2) g g
+//   p -= lr / (1 - beta1^step) * m / (sqrt(v) / sqrt(1 - beta2^step) + eps)
+Status adamw_step(const AdamWArgs& args);
+
+}  // namespace echo

@@ -1,0 +1,75 @@
+// Tier unit.
+#include "optim_kernels.h"
+
+#include "../core/vec.h"
+
+namespace echo {
+namespace ECHO_TIER {
+namespace {
+
+struct Factors {
+  Vec decay, first_weight, beta2, second_weight, root_correction, eps, minus_step, grad_scale;
+};
+
+// The order of torch.optim.AdamW: mul_, lerp_, mul_ + addcmul_, sqrt / root + eps, addcdiv_.
+ECHO_INLINE void update(const Factors& f, Vec& p, Vec g, Vec& m, Vec& v) {
+  g = vec_mul(g, f.grad_scale);
+  p = vec_mul(p, f.decay);
+  m = vec_madd(f.first_weight, vec_sub(g, m), m);
+  v = vec_add(vec_mul(v, f.beta2), vec_mul(vec_mul(f.second_weight, g), g));
+  const Vec denominator = vec_add(vec_div(vec_sqrt(v), f.root_correction), f.eps);
+  p = vec_add(p, vec_div(vec_mul(f.minus_step, m), denominator));
+}
+
+void adamw(const AdamWFactors& s, float* p, const float* g, float* m, float* v, int64_t n) {
+  const Factors f = {vec_set(s.decay),           vec_set(s.first_weight), vec_set(s.beta2),      vec_set(s.second_weight),
+                     vec_set(s.root_correction), vec_set(s.eps),          vec_set(-s.step_size), vec_set(s.grad_scale)};
+  int64_t j = 0;
+  for (; j + lanes <= n; j += lanes) {
+    Vec pj = vec_load(p + j);
+    Vec mj = vec_load(m + j);
+    Vec vj = vec_load(v + j);
+    update(f, pj, vec_load(g + j), mj, vj);
+    vec_store(p + j, pj);
+    vec_store(m + j, mj);
+    vec_store(v + j, vj);
+  }
+  if (j < n) {
+    const int rest = static_cast<int>(n - j);
+    Vec pj = vec_load_part(p + j, rest, 0.0f);
+    Vec mj = vec_load_part(m + j, rest, 0.0f);
+    Vec vj = vec_load_part(v + j, rest, 0.0f);
+    update(f, pj, vec_load_part(g + j, rest, 0.0f), mj, vj);
+    vec_store_part(p + j, pj, rest);
+    vec_store_part(m + j, mj, rest);
+    vec_store_part(v + j, vj, rest);
+  }
+}
+
+// 32 running sums in every tier, combined in one order: the norm is the same bit for bit on all of them, since the product of two
+// float32 values is exact in float64.
+double sum_of_squares(const float* g, int64_t n) {
+  constexpr int width = 32;
+  double sums[width] = {};
+  int64_t j = 0;
+  for (; j + width <= n; j += width)
+    for (int k = 0; k < width; k++) {
+      const double x = g[j + k];
+      sums[k] += x * x;
+    }
+  for (int k = 0; j + k < n; k++) {
+    const double x = g[j + k];
+    sums[k] += x * x;
+  }
+  double total = 0;
+  for (int k = 0; k < width; k++) total += sums[k];
+  return total;
+}
+
+}  // namespace
+
+extern const OptimKernels optim_kernels;
+const OptimKernels optim_kernels = {adamw, sum_of_squares};
+
+}  // namespace ECHO_TIER
+}  // namespace echo

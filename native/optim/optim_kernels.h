@@ -1,0 +1,40 @@
+// What a tier unit gives to adamw.cc and grad_norm.cc.
+#pragma once
+
+#include <cstdint>
+
+namespace echo {
+
+// The scalars of one tensor's update, as float32 like the tensors they meet.
+struct AdamWFactors {
+  float decay;            // 1 - lr wd
+  float first_weight;     // 1 - beta1
+  float beta2;
+  float second_weight;    // 1 - beta2
+  float root_correction;  // sqrt(1 - beta2^step)
+  float eps;
+  float step_size;        // lr / (1 - beta1^step)
+  float grad_scale;
+};
+
+struct OptimKernels {
+  void (*adamw)(const AdamWFactors& f, float* p, const float* g, float* m, float* v, int64_t n);
+  double (*sum_of_squares)(const float* g, int64_t n);
+};
+
+namespace scalar {
+extern const OptimKernels optim_kernels;
+}
+#if defined(__x86_64__)
+namespace avx2 {
+extern const OptimKernels optim_kernels;
+}
+namespace avx512 {
+extern const OptimKernels optim_kernels;
+}
+#endif
+
+// Those of the active tier.
+const OptimKernels& active_optim_kernels();
+
+}  // namespace echo
