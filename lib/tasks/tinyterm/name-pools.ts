@@ -11,17 +11,13 @@ const list = (words: string): readonly string[] => words.split(" ");
 /**
  *   find    tasks of the splits train and val
  *   ood     tasks of the split ood: names no terminal transcript of training shows
- *   other   worlds of the pretraining documents
+ *   other   worlds of the family `visit`, on whose transcripts a starting policy is pretrained
  */
 export const NAME_POOLS: Readonly<Record<"find" | "ood" | "other", NamePools>> = {
   find: {
-    directories: list("oak elm ash fir yew pine palm teak cedar birch maple beech larch hazel alder rowan"),
-    files: list(
-      "fig plum pear kiwi lime mint rye oat corn bean pea leek kale beet onion chive basil thyme sage dill clove cumin hemp rice",
-    ),
-    words: list(
-      "red blue teal gold pink gray cyan lilac amber ivory coral olive ruby jade onyx opal pearl topaz agate beryl zinc iron tin copper",
-    ),
+    directories: list("oak elm ash fir yew pine palm teak cedar birch maple rowan"),
+    files: list("fig plum pear kiwi lime mint rye oat corn bean pea leek kale beet onion basil"),
+    words: list("red blue teal gold pink gray lilac amber ivory ruby jade onyx opal pearl zinc tin"),
   },
   ood: {
     directories: list("attic barn cabin cave dock fort hall inn mill shed"),
