@@ -11,7 +11,10 @@ export const LEXICON = {
   phrases: [
     ...[...PROGRAMS, "read", "visit"].map((word) => `${word} `),
     ...PROGRAMS.map((program) => `${program}: `),
-    "bash: cd: ",
+    "bash: line 1: cd: ",
+    "/home/agent",
+    "sort: cannot read: ",
+    "sort: read failed: ",
     "ls: cannot access '",
     "head: cannot open '",
     "tail: cannot open '",
@@ -54,7 +57,7 @@ export const LEXICON = {
   ],
   /** Text from which the remaining merges are learned. */
   corpus: [
-    "bash: line 1: command not found",
+    "bash: command not found",
     "only one redirection at the end",
     "absolute path not allowed after a pipe, not allowed in a pipe",
     "missing path after redirection",

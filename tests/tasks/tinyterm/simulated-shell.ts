@@ -42,14 +42,14 @@ export function runSimulated(
   const message = { ENOENT: "No such file or directory", ENOTDIR: "Not a directory" };
   const sorted = (node: Node): string[] => [...node.keys()].sort();
 
-  if (program === "pwd") return { text: "", exit: 0, cwd };
+  if (program === "pwd") return { text: `/home/agent${cwd && "/"}${cwd}\n`, exit: 0, cwd };
   if (program === "cd") {
     if (operands.length === 0) return { text: "", exit: 0, cwd: "" };
     const found = resolve(operands[0]);
     if (typeof found === "string")
-      return { text: `bash: cd: ${operands[0]}: ${message[found]}\n`, exit: 1, cwd };
+      return { text: `bash: line 1: cd: ${operands[0]}: ${message[found]}\n`, exit: 1, cwd };
     if (typeof found.node === "string")
-      return { text: `bash: cd: ${operands[0]}: Not a directory\n`, exit: 1, cwd };
+      return { text: `bash: line 1: cd: ${operands[0]}: Not a directory\n`, exit: 1, cwd };
     return { text: "", exit: 0, cwd: found.stack.join("/") };
   }
   let text = "";

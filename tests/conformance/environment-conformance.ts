@@ -1,0 +1,135 @@
+import { expect, it } from "vitest";
+import type { ScriptedAgent } from "../../lib/agent/scripted-agent.js";
+import type { Environment } from "../../lib/environments/environment.js";
+import { TaskError } from "../../lib/errors/task-error.js";
+
+export interface EnvironmentCase {
+  /** A new environment of the same task each time. */
+  create(): Environment;
+  /** Solves the task. */
+  expert(): ScriptedAgent;
+  /** Actions that are answered without ending the task. */
+  harmless: readonly string[];
+  /** Actions the environment does not understand or allow. */
+  refused: readonly string[];
+  maxTurns: number;
+}
+
+interface Episode {
+  said: unknown[];
+  done: boolean;
+  score: number;
+}
+
+async function play(
+  environment: Environment,
+  next: (answer: never, turn: number) => string | undefined,
+): Promise<Episode> {
+  let answer = await environment.reset();
+  const said: unknown[] = [answer];
+  for (let turn = 0; ; turn++) {
+    const action = next(answer as never, turn);
+    if (action === undefined) return { said, done: false, score: await environment.score() };
+    const step = await environment.step(action);
+    said.push(step);
+    answer = step.segments;
+    if (step.done) return { said, done: true, score: await environment.score() };
+  }
+}
+
+/** What every `Environment` promises, whatever world it is. */
+export function environmentConformance(describeCase: () => EnvironmentCase): void {
+  const withEnvironment = async <T>(
+    use: (environment: Environment, world: EnvironmentCase) => Promise<T>,
+  ): Promise<T> => {
+    const world = describeCase();
+    const environment = world.create();
+    try {
+      return await use(environment, world);
+    } finally {
+      await environment.dispose();
+    }
+  };
+
+  it("opens with context, not with anything to be learned", () =>
+    withEnvironment(async (environment) => {
+      const opening = await environment.reset();
+      expect(opening.map((segment) => segment.role)).toEqual(opening.map(() => "context"));
+      expect(opening.map((segment) => segment.text).join("")).not.toBe("");
+    }));
+
+  it("is solved by the expert, and by doing nothing it is not", async () => {
+    const solved = await withEnvironment((environment, world) => {
+      const expert = world.expert();
+      return play(environment, (answer, turn) => (turn < world.maxTurns ? expert.next(answer) : undefined));
+    });
+    expect({ done: solved.done, score: solved.score }).toEqual({ done: true, score: 1 });
+    const idle = await withEnvironment((environment) => play(environment, () => undefined));
+    expect(idle.score).toBe(0);
+  });
+
+  it("answers the same actions with the same words, in a new instance and after a reset", async () => {
+    const once = async (environment: Environment, actions: readonly string[]): Promise<Episode> =>
+      await play(environment, (_, turn) => actions[turn]);
+    const { harmless, refused } = describeCase();
+    const actions = [...harmless, ...refused, ...harmless];
+    const first = await withEnvironment(async (environment) => {
+      const fresh = await once(environment, actions);
+      expect(await once(environment, actions)).toEqual(fresh);
+      return fresh;
+    });
+    expect(await withEnvironment((environment) => once(environment, actions))).toEqual(first);
+  });
+
+  it("answers understood actions with observations and ends every line", () =>
+    withEnvironment(async (environment, { harmless }) => {
+      await environment.reset();
+      for (const action of harmless) {
+        const { segments, done, exact } = await environment.step(action);
+        expect({ action, done, exact }).toEqual({ action, done: false, exact: true });
+        expect(segments.length).toBeGreaterThan(0);
+        for (const { text, role } of segments) {
+          expect(role).toBe("observation");
+          expect(text).toMatch(/\n$/);
+        }
+      }
+    }));
+
+  it("answers anything else with a warning and nothing happens", () =>
+    withEnvironment(async (environment, { refused }) => {
+      await environment.reset();
+      for (const action of refused) {
+        const step = await environment.step(action);
+        expect({ action, done: step.done }).toEqual({ action, done: false });
+        expect(step.segments.map((segment) => segment.role)).toEqual(["warning"]);
+        expect(step.segments[0].text).toMatch(/^[^\n]+\n$/);
+      }
+      expect(await environment.score()).toBe(0);
+    }));
+
+  it("keeps worlds apart", async () => {
+    const { create, expert, maxTurns } = describeCase();
+    const [busy, idle] = [create(), create()];
+    await idle.reset();
+    const agent = expert();
+    await play(busy, (answer, turn) => (turn < maxTurns ? agent.next(answer) : undefined));
+    expect(await idle.score()).toBe(0);
+    await Promise.all([busy.dispose(), idle.dispose()]);
+  });
+
+  it("refuses to be used before a reset and after disposal, which may be repeated", async () => {
+    const environment = describeCase().create();
+    const unused = async (): Promise<void> => {
+      for (const use of [() => environment.step("ls"), () => environment.score()]) {
+        const error = await use().catch((caught: unknown) => caught);
+        expect(error).toBeInstanceOf(TaskError);
+        expect((error as TaskError).code).toBe("ERR_TASK");
+      }
+    };
+    await unused();
+    await environment.reset();
+    await environment.dispose();
+    await environment.dispose();
+    await unused();
+  });
+}
