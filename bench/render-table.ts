@@ -1,0 +1,29 @@
+import type { BenchTable } from "./bench-table.js";
+
+/** A table as Markdown, its columns padded so that it reads as plain text too. */
+export function renderTable({ title, columns, rows, notes }: BenchTable): string {
+  const cells = [columns, ...rows.map((row) => row.map(show))];
+  const widths = columns.map((_, i) => Math.max(3, ...cells.map((row) => row[i].length)));
+  const numeric = columns.map((_, i) => rows.length > 0 && rows.every((row) => typeof row[i] === "number"));
+  const line = (row: readonly string[]): string =>
+    `| ${row.map((cell, i) => (numeric[i] ? cell.padStart(widths[i]) : cell.padEnd(widths[i]))).join(" | ")} |`;
+  const rule = widths.map((width, i) => (numeric[i] ? `${"-".repeat(width - 1)}:` : "-".repeat(width)));
+  return [
+    `### ${title}`,
+    "",
+    line(cells[0]),
+    `| ${rule.join(" | ")} |`,
+    ...cells.slice(1).map(line),
+    ...(notes.length > 0 ? ["", ...notes.map((note) => `- ${note}`)] : []),
+    "",
+  ].join("\n");
+}
+
+/** Three significant digits; whole numbers from 100 on. */
+function show(value: string | number): string {
+  if (typeof value === "string") return value;
+  if (!Number.isFinite(value)) return String(value);
+  return Math.abs(value) >= 100
+    ? Math.round(value).toLocaleString("en-US")
+    : String(Number(value.toPrecision(3)));
+}
