@@ -1,6 +1,6 @@
-import { ArgumentError } from "../errors/argument-error.js";
 import { loadNative } from "../native/load.js";
 import { checkLogits, type LogitsBlock } from "./check-logits.js";
+import { checkLossRows } from "./check-loss-rows.js";
 import { checkRows } from "./check-rows.js";
 import type { LossOptions } from "./loss-options.js";
 import type { LossRows } from "./loss-rows.js";
@@ -39,16 +39,17 @@ export function echoLoss(input: EchoLossInput): EchoLossResult {
   const targets = checkRows(WHERE, "targets", input.targets, Int32Array, undefined, "[T]");
   const rows = targets.length;
   const { vocab, ld } = checkLogits(WHERE, input, rows);
-  const floats = (name: string, value: unknown): Float32Array =>
-    checkRows(WHERE, name, value, Float32Array, rows, "[T]");
-  const actionWeights = floats("actionWeights", input.actionWeights);
-  const observationWeights = floats("observationWeights", input.observationWeights);
-  const advantages = floats("advantages", input.advantages);
-  const oldLogprobs = checkOldLogprobs(input, rows);
   const options = resolveLossOptions(WHERE, input);
-  checkMeaning(vocab, targets, actionWeights, observationWeights, advantages, oldLogprobs);
+  const { actionWeights, observationWeights, advantages, oldLogprobs } = checkLossRows(
+    WHERE,
+    input,
+    rows,
+    vocab,
+  );
   const logprobs =
-    input.logprobsOut === undefined ? new Float32Array(rows) : floats("logprobsOut", input.logprobsOut);
+    input.logprobsOut === undefined
+      ? new Float32Array(rows)
+      : checkRows(WHERE, "logprobsOut", input.logprobsOut, Float32Array, rows, "[T]");
 
   const totals = new Float64Array(12);
   loadNative().echoLoss(
@@ -70,56 +71,6 @@ export function echoLoss(input: EchoLossInput): EchoLossResult {
     totals,
   );
   return { metrics: toLossTotals(totals, options.temperature === 1 || options.nllAtOne), logprobs };
-}
-
-function checkOldLogprobs(input: LossRows, rows: number): Float32Array | null {
-  if (input.onPolicy === true) {
-    if (input.oldLogprobs !== undefined)
-      checkRows(WHERE, "oldLogprobs", input.oldLogprobs, Float32Array, rows, "[T]");
-    return null;
-  }
-  if (input.oldLogprobs === undefined)
-    throw new ArgumentError(
-      "ERR_INVALID_TYPE",
-      `[${WHERE}] oldLogprobs are missing: expected Float32Array [T], got undefined. Pass the log-probabilities of the policy that is being updated, or onPolicy: true when no update has happened since sampling.`,
-    );
-  return checkRows(WHERE, "oldLogprobs", input.oldLogprobs, Float32Array, rows, "[T]");
-}
-
-function checkMeaning(
-  vocab: number,
-  targets: Int32Array,
-  actionWeights: Float32Array,
-  observationWeights: Float32Array,
-  advantages: Float32Array,
-  oldLogprobs: Float32Array | null,
-): void {
-  const nonFinite = (name: string, row: number, value: number): never => {
-    throw new ArgumentError(
-      "ERR_NON_FINITE",
-      `[${WHERE}] ${name} is not finite at row ${row}: expected a number, got ${value}.`,
-    );
-  };
-  for (let t = 0; t < targets.length; t++) {
-    const action = actionWeights[t];
-    const observation = observationWeights[t];
-    if (action === 0 && observation === 0) continue;
-    if (!Number.isFinite(action)) nonFinite("actionWeights", t, action);
-    if (!Number.isFinite(observation)) nonFinite("observationWeights", t, observation);
-    if (action !== 0 && observation !== 0)
-      throw new ArgumentError(
-        "ERR_OVERLAP",
-        `[${WHERE}] row ${t} is both action and observation: expected one weight to be 0, got actionWeights ${action} and observationWeights ${observation}. A token has one author.`,
-      );
-    if (targets[t] < 0 || targets[t] >= vocab)
-      throw new ArgumentError(
-        "ERR_OUT_OF_RANGE",
-        `[${WHERE}] target out of range at row ${t}: expected 0 to ${vocab - 1}, got ${targets[t]}. Rows that are not to be learned must weigh 0.`,
-      );
-    if (action === 0) continue;
-    if (!Number.isFinite(advantages[t])) nonFinite("advantages", t, advantages[t]);
-    if (oldLogprobs !== null && !Number.isFinite(oldLogprobs[t])) nonFinite("oldLogprobs", t, oldLogprobs[t]);
-  }
 }
 
 function toLossTotals(totals: Float64Array, hasNllAtOne: boolean): LossTotals {

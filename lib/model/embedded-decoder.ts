@@ -3,13 +3,15 @@ import { join } from "node:path";
 import { ArgumentError } from "../errors/argument-error.js";
 import { CheckpointError } from "../errors/checkpoint-error.js";
 import { DataError } from "../errors/data-error.js";
+import { checkLossRows } from "../loss/check-loss-rows.js";
 import type { LossOptions } from "../loss/loss-options.js";
 import type { LossTotals } from "../loss/loss-totals.js";
 import type { MicroBatch } from "../loss/micro-batch.js";
 import type { PackedSequences } from "../loss/packed-sequences.js";
+import { resolveLossOptions } from "../loss/resolve-loss-options.js";
+import { callNative } from "../native/call-native.js";
 import { loadNative } from "../native/load.js";
 import type { NativeDecoder, NativeDecoderConfig, NativeSampler } from "../native/native-model.js";
-import { checkPacked } from "./check-packed.js";
 import { CheckpointWeights } from "./checkpoint-weights.js";
 import { findConfigProblem } from "./find-config-problem.js";
 import { initializeParameters } from "./initialize-parameters.js";
@@ -37,7 +39,7 @@ export class EmbeddedDecoder implements TrainableModel {
 
   private constructor(config: NativeDecoderConfig) {
     this.config = Object.freeze({ ...config });
-    this.native = loadNative().createDecoder(this.config);
+    this.native = callNative("EmbeddedDecoder", () => loadNative().createDecoder(this.config));
     this.tensors = this.native.parameters().map((tensor) => ({ ...tensor, decay: tensor.shape.length > 1 }));
   }
 
@@ -80,26 +82,23 @@ export class EmbeddedDecoder implements TrainableModel {
   }
 
   forwardBackward(micro: MicroBatch, options: LossOptions): LossTotals {
-    checkPacked(micro, this.config, "EmbeddedDecoder.forwardBackward");
-    return this.native.forwardBackward(micro.ids, micro.cuSeqLens, micro.rows, {
-      temperature: options.temperature ?? 1,
-      epsilonLow: options.epsilonLow ?? 0.2,
-      epsilonHigh: options.epsilonHigh ?? 0.2,
-      logRatioClamp: options.logRatioClamp ?? 20,
-      nllAtOne: options.nllAtOne ?? false,
-      gradScale: options.gradScale ?? 1,
-    });
+    const where = "EmbeddedDecoder.forwardBackward";
+    const resolved = resolveLossOptions(where, options);
+    checkLossRows(where, micro.rows, micro.ids.length, this.vocabSize);
+    return callNative(where, () =>
+      this.native.forwardBackward(micro.ids, micro.cuSeqLens, micro.rows, resolved),
+    );
   }
 
   logprobs(packed: PackedSequences, options: { temperature: number }): Float32Array {
-    checkPacked(packed, this.config, "EmbeddedDecoder.logprobs");
-    return this.native.logprobs(packed.ids, packed.cuSeqLens, options.temperature);
+    return callNative("EmbeddedDecoder.logprobs", () =>
+      this.native.logprobs(packed.ids, packed.cuSeqLens, options.temperature),
+    );
   }
 
   /** Logits of every row, [T, V]: for small inputs. */
   logits(packed: PackedSequences): Float32Array {
-    checkPacked(packed, this.config, "EmbeddedDecoder.logits");
-    return this.native.logits(packed.ids, packed.cuSeqLens);
+    return callNative("EmbeddedDecoder.logits", () => this.native.logits(packed.ids, packed.cuSeqLens));
   }
 
   parameters(): readonly Parameter[] {
@@ -117,7 +116,7 @@ export class EmbeddedDecoder implements TrainableModel {
 
   /** A sampler over these weights with `slots` key-value caches of `maxContext` tokens. Empty it after every change of the weights. */
   createSampler(slots: number, maxContext: number): NativeSampler {
-    return this.native.createSampler(slots, maxContext);
+    return callNative("EmbeddedDecoder.createSampler", () => this.native.createSampler(slots, maxContext));
   }
 
   /** From now on `save` writes this directory's tokenizer beside the weights. `load` does the same for what it finds. */

@@ -170,7 +170,8 @@ export class EmbeddedPolicy implements Policy {
         ids,
         logprobs,
       );
-    } catch (error) {
+    } catch (cause) {
+      const error = cause instanceof PolicyError ? cause : passError(cause);
       for (const { sample } of entries) {
         // What the slot holds after a failed pass is unknown.
         if (sample.request.session !== undefined) this.slots.endSession(sample.request.session);
@@ -183,8 +184,7 @@ export class EmbeddedPolicy implements Policy {
       sample.unfed = sample.unfed.slice(fed.length);
       // A context fed in part has no next token yet.
       if (sample.unfed.length > 0) continue;
-      if (!Number.isFinite(logprobs[i])) this.fail(sample, notFiniteError(logprobs[i]));
-      else if (sample.push(ids[i], logprobs[i])) this.leave(sample);
+      if (sample.push(ids[i], logprobs[i])) this.leave(sample);
     }
   }
 
@@ -218,10 +218,11 @@ function disposedError(): PolicyError {
   );
 }
 
-function notFiniteError(logprob: number): PolicyError {
+function passError(cause: unknown): PolicyError {
   return new PolicyError(
     "ERR_POLICY",
-    `[EmbeddedPolicy] a sampled log-probability is not finite: expected a number <= 0, got ${logprob}. The weights are damaged or training diverged.`,
+    `[EmbeddedPolicy] a forward pass failed: expected sampled tokens, got "${(cause as Error).message}". Where logits are not finite, load an earlier checkpoint.`,
+    { cause },
   );
 }
 
