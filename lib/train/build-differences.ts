@@ -1,4 +1,4 @@
-import type { BuildInfo } from "./build-info.js";
+import type { BuildInfo } from "./build-info-schema.js";
 
 /** What differs between two builds, as `what: old, now new`; empty when a resume is exact. */
 export function buildDifferences(recorded: BuildInfo, now: BuildInfo): string[] {

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { addonPath } from "../native/addon-path.js";
 import { loadNative } from "../native/load.js";
 import { packageRoot } from "../native/package-root.js";
-import type { BuildInfo } from "./build-info.js";
+import type { BuildInfo } from "./build-info-schema.js";
 import { hashFile } from "./checkpoint/hash-file.js";
 
 /** What this process runs: package, Node, platform, kernel tier, addon. @throws NativeError when the addon does not load. */

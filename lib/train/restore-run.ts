@@ -1,7 +1,7 @@
 import { readdir, rm, stat, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { CheckpointError } from "../errors/checkpoint-error.js";
-import type { RunState } from "./checkpoint/run-state.js";
+import type { RunState } from "./checkpoint/run-state-schema.js";
 import { syncPath } from "./checkpoint/sync-path.js";
 import { crashPoint } from "./crash-point.js";
 

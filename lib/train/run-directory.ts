@@ -12,7 +12,7 @@ import { TrajectoryWriter } from "../rollout/trajectory-writer.js";
 import { parseConfig } from "./config/parse-config.js";
 import type { TrainConfig } from "./config/train-config.js";
 import { crashesAt, crashPoint } from "./crash-point.js";
-import { lockRun } from "./run-lock.js";
+import { lockRun } from "./lock-run.js";
 
 /** A run on disk: config.json, metrics.jsonl, timings.jsonl, trajectories/step-N.jsonl, checkpoints/step-N/. */
 export class RunDirectory {

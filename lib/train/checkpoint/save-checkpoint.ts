@@ -5,7 +5,7 @@ import { WriteError } from "../../errors/write-error.js";
 import { crashPoint } from "../crash-point.js";
 import { hashFile } from "./hash-file.js";
 import { listFiles } from "./list-files.js";
-import type { Manifest } from "./manifest.js";
+import type { Manifest } from "./manifest-schema.js";
 import { syncPath } from "./sync-path.js";
 import { verifyCheckpoint } from "./verify-checkpoint.js";
 

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { CheckpointError } from "../../errors/checkpoint-error.js";
 import { hashFile } from "./hash-file.js";
 import { listFiles } from "./list-files.js";
-import { type Manifest, manifestSchema } from "./manifest.js";
+import { type Manifest, manifestSchema } from "./manifest-schema.js";
 
 /**
  * Reads a checkpoint's manifest and every file it names.

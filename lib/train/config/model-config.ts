@@ -29,7 +29,9 @@ export const modelConfigSchema = z
       .string()
       .min(1)
       .optional()
-      .describe("tokenizer.json for a new decoder. Default: the tokenizer shipped for TinyTerm."),
+      .describe(
+        "Directory with the tokenizer.json of a new decoder. Default: the one shipped for the task family.",
+      ),
   })
   .superRefine((model, context) => {
     if ((model.path === undefined) === (model.architecture === undefined))

@@ -2,7 +2,11 @@ import { z } from "zod";
 
 /** Which tasks the policy practises on. */
 export const tasksConfigSchema = z.strictObject({
-  family: z.string().min(1).default("tinyterm/find").describe("Task family: tinyterm/find or maze."),
+  family: z
+    .string()
+    .min(1)
+    .default("tinyterm/find")
+    .describe("Task family: tinyterm/find, maze, or maze/<from>-<to> for grids of these sizes."),
   split: z.enum(["train", "val", "ood"]).default("train").describe("Split the tasks come from."),
   first: z.int().min(0).default(0).describe("Index of the first task of the range."),
   count: z

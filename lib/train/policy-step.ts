@@ -1,0 +1,86 @@
+import { SandboxError } from "../errors/sandbox-error.js";
+import type { Metrics } from "../report/metrics.js";
+import type { RolloutProgress } from "../rollout/rollout-pool.js";
+import type { Trajectory } from "../rollout/trajectory.js";
+import { collectRollouts } from "./collect-rollouts.js";
+import { lossMetrics } from "./loss-metrics.js";
+import { makeMinibatches } from "./make-minibatches.js";
+import { type OptimizerStepOutcome, optimizerStep } from "./optimizer-step.js";
+import { rolloutMetrics } from "./rollout-metrics.js";
+import { scoreGroups } from "./score-groups.js";
+import type { StepClock } from "./step-clock.js";
+import type { TrainingRun } from "./training-run.js";
+
+export interface PolicyStepHooks {
+  clock: StepClock;
+  onRollout(progress: RolloutProgress): void;
+  onOptimizerStep(done: number, total: number): void;
+  onCleanupFailure(error: Error): void;
+}
+
+/** One training step of GRPO or ECHO: tasks, rollouts, advantages, optimiser steps on minibatches, new weights to the policy. */
+export async function policyStep(
+  run: TrainingRun,
+  step: number,
+  hooks: PolicyStepHooks,
+): Promise<{ metrics: Metrics; tokens: number; trajectories: Trajectory[] }> {
+  const { config, parts } = run;
+  const groups = await hooks.clock.time("rollout", () => collectRollouts(run, step, hooks));
+  const trajectories = groups.flat();
+  const sequences = scoreGroups(groups, { normalize: config.advantageNormalize });
+  if (sequences.length === 0) throw nothingScored(trajectories, step);
+
+  const outcomes: OptimizerStepOutcome[] = [];
+  await hooks.clock.time("optimise", async () => {
+    for (let epoch = 0; epoch < config.epochsPerStep; epoch++) {
+      const size = config.minibatchSequences;
+      const minibatches = makeMinibatches(sequences, { seed: config.seed, step, epoch, size });
+      for (const [index, minibatch] of minibatches.entries()) {
+        const outcome = await optimizerStep(
+          {
+            model: parts.model,
+            optimizer: run.optimizer,
+            learningRate: run.learningRate(run.optimizerSteps),
+            microBatchTokens: config.microBatchTokens,
+          },
+          {
+            sequences: minibatch,
+            lambda: run.lambda(step - 1),
+            aggregation: config.aggregation,
+            maxLength: config.maxLength,
+            observationDenominator: config.observationDenominator,
+            observationEpsilon: config.observationEpsilon,
+            envOnly: config.envOnly,
+            // Only here did the very weights that learn also sample; afterwards the sampler's log-probabilities are the old ones.
+            onPolicy: epoch === 0 && index === 0,
+          },
+          {
+            temperature: config.temperature,
+            epsilonLow: config.epsilonLow,
+            epsilonHigh: config.epsilonHigh,
+            logRatioClamp: config.logRatioClamp,
+            nllAtOne: config.temperature !== 1,
+          },
+        );
+        run.optimizerSteps++;
+        outcomes.push(outcome);
+        hooks.onOptimizerStep(outcomes.length, minibatches.length * config.epochsPerStep);
+      }
+    }
+    await parts.policy.update();
+  });
+  const metrics: Metrics = {
+    exact: run.exact && trajectories.every((trajectory) => trajectory.exact),
+    ...rolloutMetrics(groups),
+    ...lossMetrics(outcomes, { epochs: config.epochsPerStep, imitation: false }),
+  };
+  return { metrics, tokens: trajectories.reduce((sum, { ids }) => sum + ids.length, 0), trajectories };
+}
+
+function nothingScored(trajectories: readonly Trajectory[], step: number): SandboxError {
+  const first = trajectories.find((trajectory) => trajectory.error !== undefined);
+  return new SandboxError(
+    "ERR_SANDBOX_GONE",
+    `[train] every rollout of step ${step} was excluded: expected at least 1 of ${trajectories.length} to be scored, got none. The first failure: ${first?.error?.message ?? first?.stopReason ?? "none recorded"} Mend it and resume the run.`,
+  );
+}

@@ -1,0 +1,37 @@
+import { cpus } from "node:os";
+import type { TrainConfig } from "./config/train-config.js";
+import { gitCommit } from "./git-commit.js";
+import { openParts } from "./open-parts.js";
+import { prepareRun } from "./prepare-run.js";
+import { readBuildInfo } from "./read-build-info.js";
+import { RunDirectory } from "./run-directory.js";
+import type { TrainingRun } from "./training-run.js";
+
+/**
+ * Begins a run: opens model, tasks and sandboxes, checks that they fit the configuration, and makes the run directory.
+ *
+ * @throws ConfigError ERR_RUN_EXISTS when the directory has anything in it, ERR_CONFIG when model, tasks and limits do not fit;
+ *   whatever loading the model throws.
+ */
+export async function startRun(
+  config: TrainConfig,
+  options: { onProblem(message: string): void },
+): Promise<TrainingRun> {
+  await RunDirectory.refuseExisting(config.out);
+  const build = await readBuildInfo();
+  const parts = await openParts(config);
+  try {
+    const prepared = await prepareRun(config, parts, options);
+    const directory = await RunDirectory.create(config.out, {
+      config,
+      build,
+      commit: (await gitCommit(process.cwd())) ?? null,
+      machine: { cpu: cpus()[0]?.model ?? "unknown", cores: cpus().length },
+      startedAt: new Date().toISOString(),
+    });
+    return { ...prepared, directory, build, step: 0, optimizerSteps: 0, resumed: false, exact: true };
+  } catch (error) {
+    await parts.dispose();
+    throw error;
+  }
+}

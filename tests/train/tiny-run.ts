@@ -1,0 +1,88 @@
+import { mkdtempSync } from "node:fs";
+import { readdir, readFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Progress } from "../../lib/report/progress.js";
+import { closeRun } from "../../lib/train/close-run.js";
+import { parseConfig } from "../../lib/train/config/parse-config.js";
+import type { TrainConfig } from "../../lib/train/config/train-config.js";
+import { resumeRun } from "../../lib/train/resume-run.js";
+import { startRun } from "../../lib/train/start-run.js";
+import { train } from "../../lib/train/trainer.js";
+
+export const architecture = {
+  hiddenSize: 16,
+  intermediateSize: 32,
+  numLayers: 1,
+  numHeads: 2,
+  numKvHeads: 1,
+  headDim: 8,
+  maxPositions: 256,
+};
+
+/** A fresh path that does not exist yet. */
+export function newPath(name = "run"): string {
+  return join(mkdtempSync(join(tmpdir(), "echo-grpo-train-")), name);
+}
+
+/** A configuration that trains a tiny decoder on small mazes in well under a second per step. */
+export function tinyConfig(overrides: Record<string, unknown> = {}): TrainConfig {
+  return parseConfig({
+    algorithm: "echo",
+    out: newPath(),
+    seed: 7,
+    steps: 4,
+    model: { architecture },
+    tasks: { family: "maze/3-3" },
+    tasksPerStep: 4,
+    groupSize: 4,
+    minibatchSequences: 8,
+    concurrency: 16,
+    checkpointEvery: 1,
+    limits: { maxTurns: 6 },
+    ...overrides,
+  });
+}
+
+const silent = (steps: number): Progress => new Progress({ steps, quiet: true, stream: { write: () => {} } });
+
+/** Runs a configuration, up to and including step `stopAfter`. */
+export async function runTiny(config: TrainConfig, stopAfter?: number): Promise<string> {
+  const run = await startRun(config, { onProblem: () => {} });
+  try {
+    await train(run, { progress: silent(run.steps), shouldStop: () => run.step === stopAfter });
+  } finally {
+    await closeRun(run);
+  }
+  return config.out;
+}
+
+/** Resumes a run to its end; returns what it told. */
+export async function resumeTiny(path: string): Promise<string[]> {
+  const notes: string[] = [];
+  const run = await resumeRun(path, { onNote: (note) => notes.push(note) });
+  try {
+    await train(run, { progress: silent(run.steps) });
+  } finally {
+    await closeRun(run);
+  }
+  return notes;
+}
+
+/** The files of a run that must not depend on interruptions, by name. */
+export async function deterministicFiles(path: string): Promise<Record<string, string>> {
+  const files: Record<string, string> = { "metrics.jsonl": await readFile(join(path, "metrics.jsonl"), "utf8") };
+  for (const name of (await readdir(join(path, "trajectories"))).sort())
+    files[name] = await readFile(join(path, "trajectories", name), "utf8");
+  return files;
+}
+
+/** Parsed lines of a JSONL file. */
+export async function readLines<T>(...path: string[]): Promise<T[]> {
+  const text = await readFile(join(...path), "utf8");
+  return text
+    .trimEnd()
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line) as T);
+}
