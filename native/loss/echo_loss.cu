@@ -11,10 +11,22 @@
 #include "../cuda/device.h"
 #include "echo_loss.h"
 #include "objective.h"
-#include "row_kernels.h"
 
 namespace echo {
 namespace cuda {
+
+// What one row adds to the totals: EchoRow without float64.
+struct DeviceRow {
+  float logprob;
+  float nll_at_one;
+  float ratio;
+  float surrogate;
+  bool weighted;
+  bool empty;
+  bool nonfinite;
+  bool clipped_low;
+  bool clipped_high;
+};
 
 struct Partial {
   float max;  // -FLT_MAX over nothing: differences of sentinels are 0, those of infinities would be NaN
@@ -122,7 +134,7 @@ ECHO_DEVICE void write_gradient(float* x, int64_t vocab, int64_t target, float m
 }
 
 template <int threads>
-ECHO_DEVICE void echo_row(const EchoLossArgs& a, const ObjectiveSettings& settings, int64_t i, EchoRow* rows,
+ECHO_DEVICE void echo_row(const EchoLossArgs& a, const ObjectiveSettings& settings, int64_t i, DeviceRow* rows,
                           Shared<threads>* shared) {
   float* x = a.logits + i * a.ld;
   const RowWeights w = {a.action_weights[i], a.observation_weights[i], a.advantages[i],
@@ -130,7 +142,7 @@ ECHO_DEVICE void echo_row(const EchoLossArgs& a, const ObjectiveSettings& settin
   const int64_t target = a.targets[i];
   const bool weighted = w.action != 0.0f || w.observation != 0.0f;
   const bool readable = target >= 0 && target < a.vocab;
-  EchoRow out = {};
+  DeviceRow out = {};
   out.weighted = weighted;
   // The same for the whole block: no thread is left waiting at a barrier.
   if (!weighted || !readable) {
@@ -182,15 +194,15 @@ ECHO_DEVICE void echo_row(const EchoLossArgs& a, const ObjectiveSettings& settin
 
 // Pointers of `a` are device pointers; `totals` is not used. rows: [a.rows], what each row adds to the totals. Any grid of one dimension.
 template <int threads>
-ECHO_GLOBAL(threads) echo_loss_rows(EchoLossArgs a, EchoRow* rows) {
+ECHO_GLOBAL(threads) echo_loss_rows(EchoLossArgs a, DeviceRow* rows) {
   ECHO_SHARED(Shared<threads>, shared, 1);
   const ObjectiveSettings settings = {1.0f - a.epsilon_low, 1.0f + a.epsilon_high, a.log_ratio_clamp};
   for (int64_t i = blockIdx.x; i < a.rows; i += gridDim.x) echo_row<threads>(a, settings, i, rows, shared);
 }
 
 #if defined(__CUDACC__)
-template __global__ void echo_loss_rows<512>(EchoLossArgs, EchoRow*);
-template __global__ void echo_loss_rows<1024>(EchoLossArgs, EchoRow*);
+template __global__ void echo_loss_rows<512>(EchoLossArgs, DeviceRow*);
+template __global__ void echo_loss_rows<1024>(EchoLossArgs, DeviceRow*);
 #endif
 
 }  // namespace cuda

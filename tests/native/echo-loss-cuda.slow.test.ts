@@ -63,8 +63,8 @@ describe.skipIf(!nvcc).each(cuda.architectures)("echo_loss.cu by nvcc for sm_%s"
     expect(kernels.map((name) => /echo_loss_rowsILi(\d+)E/.exec(name)?.[1]).sort()).toEqual(["1024", "512"]);
     const registers = [...stderr.matchAll(/Used (\d+) registers/g)].map(([, count]) => Number(count));
     expect(registers).toHaveLength(2);
-    // 64 x 1024 is the register file of a multiprocessor: 32 leaves room for two blocks of 1024 threads.
-    for (const count of registers) expect(count).toBeLessThanOrEqual(48);
+    // A multiprocessor has 65,536: with 64 it holds 1024 threads, whose loads in flight are enough for its share of the bandwidth.
+    for (const count of registers) expect(count).toBeLessThanOrEqual(64);
     const memory = [
       ...stderr.matchAll(/(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads/g),
     ];

@@ -111,13 +111,13 @@ Batch make_batch(int64_t rows, int64_t vocab, int64_t ld, int64_t offset, unsign
 
 struct Result {
   std::vector<float> memory, logprobs;
-  std::vector<echo::EchoRow> rows;
+  std::vector<echo::cuda::DeviceRow> rows;
 };
 
 template <int threads>
 Result run(const Batch& b, unsigned blocks, Schedule schedule, unsigned seed) {
   Result result{b.memory, std::vector<float>(static_cast<size_t>(b.rows), canary),
-                std::vector<echo::EchoRow>(static_cast<size_t>(b.rows))};
+                std::vector<echo::cuda::DeviceRow>(static_cast<size_t>(b.rows))};
   echo::EchoLossArgs args{};
   args.logits = result.memory.data() + b.offset;
   args.rows = b.rows;
@@ -149,7 +149,7 @@ bool close(double actual, double expected, double tolerance) {
 void compare(const Batch& b, const Result& result, const char* name) {
   for (int64_t r = 0; r < b.rows; r++) {
     const size_t i = static_cast<size_t>(r);
-    const echo::EchoRow& row = result.rows[i];
+    const echo::cuda::DeviceRow& row = result.rows[i];
     const float* g = &result.memory[static_cast<size_t>(b.offset + r * b.ld)];
     for (int64_t j = b.vocab; j < b.ld; j++)
       CHECK(g[j] == 0 && !std::signbit(g[j]), "%s row %" PRId64 " column %" PRId64 " beyond vocab", name, r, j);
