@@ -27,6 +27,6 @@ export const NAME_POOLS: Readonly<Record<"find" | "ood" | "other", NamePools>> =
   other: {
     directories: list("bay cove dune fjord glen isle lake marsh moor pond reef vale"),
     files: list("ant bat bee cod cow crab crow deer dove duck eel elk fox frog goat hare"),
-    words: list("anvil bell boat book bowl broom chair clock cup drum flag fork harp kite lamp nail"),
+    words: list("anvil bell boat book bowl broom chair clock cup drum fan fork harp kite lamp nail"),
   },
 };

@@ -9,13 +9,18 @@ export interface SimulatedWorld {
 
 type Node = Map<string, Node | string>;
 
+const trees = new WeakMap<SimulatedWorld, Node>();
+
 function treeOf(world: SimulatedWorld): Node {
+  const built = trees.get(world);
+  if (built) return built;
   const root: Node = new Map();
   const walk = (path: string[]): Node => path.reduce((node, name) => node.get(name) as Node, root);
   for (const path of world.directories)
     walk(path.split("/").slice(0, -1)).set(path.split("/").at(-1) ?? "", new Map());
   for (const { path, word } of world.files)
     walk(path.split("/").slice(0, -1)).set(path.split("/").at(-1) ?? "", word);
+  trees.set(world, root);
   return root;
 }
 
