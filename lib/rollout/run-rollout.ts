@@ -3,12 +3,12 @@ import { EchoGrpoError } from "../errors/echo-grpo-error.js";
 import { PolicyError } from "../errors/policy-error.js";
 import { SandboxError } from "../errors/sandbox-error.js";
 import { TaskError } from "../errors/task-error.js";
+import { rolesToLetters } from "../tokens/roles-to-letters.js";
 import type { Segment } from "../tokens/segment.js";
 import { Deadline } from "./deadline.js";
 import { cancellation, type Ending, failure } from "./ending.js";
 import { playTurns } from "./play-turns.js";
 import { resolveLimits } from "./resolve-limits.js";
-import { ROLE_LETTERS } from "./role-letters.js";
 import type { RolloutLimits } from "./rollout-limits.js";
 import { RolloutRecord } from "./rollout-record.js";
 import type { RolloutRequest } from "./rollout-request.js";
@@ -49,7 +49,7 @@ export async function runRollout(request: RolloutRequest): Promise<Trajectory> {
     author: actor.kind,
     policyVersion,
     ids: record.transcript.ids,
-    roles: record.transcript.roles.map((code) => ROLE_LETTERS[code]).join(""),
+    roles: rolesToLetters(record.transcript.roles),
     logprobs: actor.kind === "policy" ? record.transcript.logprobs : [],
     temperature: actor.kind === "policy" ? actor.temperature : 0,
     turns: record.turns,

@@ -1,6 +1,6 @@
 import { DataError } from "../errors/data-error.js";
 import type { TokenSequence } from "../loss/token-sequence.js";
-import { ROLE_LETTERS } from "./role-letters.js";
+import { lettersToRoles } from "../tokens/letters-to-roles.js";
 import type { Trajectory } from "./trajectory.js";
 
 /**
@@ -12,25 +12,19 @@ import type { Trajectory } from "./trajectory.js";
  */
 export function trajectoryToSequence(trajectory: Trajectory, advantage: number): TokenSequence {
   const { ids, roles, logprobs, author, taskId } = trajectory;
-  const refuse = (what: string, expected: number | string, got: number | string): never => {
+  const refuse = (what: string, expected: number, got: number): never => {
     throw new DataError(
       "ERR_TRAJECTORY",
       `[trajectoryToSequence] ${what} of ${taskId}: expected ${expected}, got ${got}. The record is corrupt.`,
     );
   };
   if (roles.length !== ids.length) refuse("number of roles", ids.length, roles.length);
-  const codes = new Uint8Array(ids.length);
   const aligned = new Float32Array(ids.length);
   let actions = 0;
-  for (let t = 0; t < ids.length; t++) {
-    const code = ROLE_LETTERS.indexOf(roles[t]);
-    if (code < 0) refuse(`role of token ${t}`, `one of ${ROLE_LETTERS}`, roles[t]);
-    codes[t] = code;
-    if (roles[t] === "a") aligned[t] = logprobs[actions++] ?? 0;
-  }
+  for (let t = 0; t < ids.length; t++) if (roles[t] === "a") aligned[t] = logprobs[actions++] ?? 0;
   const expected = author === "policy" ? actions : 0;
   if (logprobs.length !== expected) refuse("number of log-probabilities", expected, logprobs.length);
-  const sequence: TokenSequence = { ids: Int32Array.from(ids), roles: codes, advantage };
+  const sequence: TokenSequence = { ids: Int32Array.from(ids), roles: lettersToRoles(roles), advantage };
   if (author === "policy") {
     sequence.oldLogprobs = aligned;
     sequence.samplerLogprobs = aligned.slice();

@@ -29,7 +29,7 @@ test("a script has no log-probabilities", () => {
 
 test.each([
   [{ roles: "caao" }, /number of roles .* expected 5, got 4/],
-  [{ roles: "caaox" }, /role of token 4 .* expected one of caow, got x/],
+  [{ roles: "caaox" }, /letter 4 is "x": expected one of c a o w/],
   [{ logprobs: [-1] }, /number of log-probabilities .* expected 2, got 1/],
   [{ logprobs: [-1, -1, -1] }, /expected 2, got 3/],
   [{ author: "script" as const }, /expected 0, got 2/],
