@@ -146,7 +146,7 @@ void echo_row(const EchoLossArgs& a, const ObjectiveSettings& settings, int64_t 
     out.clipped_low = o.clipped_low;
     out.clipped_high = o.clipped_high;
   }
-  if (a.nll_at_one && w.observation != 0.0f) {
+  if (w.observation != 0.0f && (a.nll_at_one || a.temperature == 1.0f)) {
     out.nll_at_one = -d.logprob;
     if (a.temperature != 1.0f)
       out.nll_at_one = -row_distribution(row_statistics(x, a.vocab, target, exponent_scale(1.0f)), 1.0f).logprob;
