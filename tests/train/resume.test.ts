@@ -5,6 +5,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { lockRun } from "../../lib/train/lock-run.js";
 import { resumeRun } from "../../lib/train/resume-run.js";
 import { deterministicFiles, newPath, readLines, resumeTiny, runTiny, tinyConfig } from "./tiny-run.js";
+import { warmModel } from "./warm-model.js";
 
 const settings = {
   steps: 6,
@@ -20,8 +21,9 @@ let half: string;
 let reference: Record<string, string>;
 
 beforeAll(async () => {
-  whole = await runTiny(tinyConfig(settings));
-  half = await runTiny(tinyConfig(settings), 4);
+  const model = { path: await warmModel() };
+  whole = await runTiny(tinyConfig({ ...settings, model }));
+  half = await runTiny(tinyConfig({ ...settings, model }), 4);
   reference = await deterministicFiles(whole);
 });
 
@@ -34,7 +36,12 @@ async function stopped(): Promise<string> {
 
 async function checkpointBytes(path: string): Promise<Record<string, string>> {
   const directory = join(path, "checkpoints", "step-6");
-  const names = ["model/model.safetensors", "model/config.json", "model/tokenizer.json", "optimizer.safetensors"];
+  const names = [
+    "model/model.safetensors",
+    "model/config.json",
+    "model/tokenizer.json",
+    "optimizer.safetensors",
+  ];
   const hashes = names.map(async (name) => [
     name,
     createHash("sha256")

@@ -6,13 +6,19 @@ import { observationNll } from "../../lib/eval/observation-nll.js";
 import { EmbeddedDecoder } from "../../lib/model/embedded-decoder.js";
 import { packageRoot } from "../../lib/native/package-root.js";
 import type { Trajectory } from "../../lib/rollout/trajectory.js";
-import { deterministicFiles, newPath, readLines, runTiny, tinyConfig } from "./tiny-run.js";
+import type { TrainConfig } from "../../lib/train/config/train-config.js";
+import { deterministicFiles, readLines, runTiny, tinyConfig } from "./tiny-run.js";
+import { warmModel } from "./warm-model.js";
 
 type Line = Record<string, number | boolean>;
 
+/** Starts from a decoder that writes valid moves, so that there are observations and rewards. */
+const warmConfig = async (overrides: Record<string, unknown> = {}): Promise<TrainConfig> =>
+  tinyConfig({ model: { path: await warmModel() }, ...overrides });
+
 describe("a run", () => {
   it("writes what its trajectories say", async () => {
-    const config = tinyConfig({ minibatchSequences: 16, eval: { every: 2, tasks: 8, expertTasks: 4 } });
+    const config = await warmConfig({ minibatchSequences: 16, eval: { every: 2, tasks: 8, expertTasks: 4 } });
     const path = await runTiny(config);
     expect((await readdir(path)).sort()).toEqual([
       "checkpoints",
@@ -48,10 +54,7 @@ describe("a run", () => {
     // One optimiser step per step: trained on with the very weights that sampled, so every ratio is 1 and the nll is theirs.
     expect(first["policy/ratio_mean"]).toBe(1);
     expect(first["policy/ratio_max"]).toBe(1);
-    const start = EmbeddedDecoder.create({
-      config: { ...config.model.architecture, vocabSize: (await tokenizerSize(path)) } as never,
-      seed: config.seed,
-    });
+    const start = await EmbeddedDecoder.load(await warmModel());
     const independent = await observationNll({ model: start, trajectories });
     expect(first["observation/nll"]).toBeCloseTo(independent.nll ?? Number.NaN, 5);
     const logprobs = trajectories.flatMap((each) => each.logprobs);
@@ -63,7 +66,7 @@ describe("a run", () => {
   });
 
   it("uses only documented keys, fewer than 40", async () => {
-    const path = await runTiny(tinyConfig({ steps: 2, eval: { every: 1, tasks: 4, expertTasks: 2 } }));
+    const path = await runTiny(await warmConfig({ steps: 2, eval: { every: 1, tasks: 4, expertTasks: 2 } }));
     const documented = await readFile(join(packageRoot(), "docs", "metrics.md"), "utf8");
     const known = (key: string): boolean =>
       documented.includes(`\`${key}\``) ||
@@ -76,9 +79,9 @@ describe("a run", () => {
   });
 
   it("with lambda 0 is the run of grpo, byte for byte, and lambda makes a difference", async () => {
-    const grpo = await runTiny(tinyConfig({ algorithm: "grpo" }));
-    const zero = await runTiny(tinyConfig({ lambda: 0 }));
-    const echo = await runTiny(tinyConfig({ lambda: 0.5 }));
+    const grpo = await runTiny(await warmConfig({ algorithm: "grpo" }));
+    const zero = await runTiny(await warmConfig({ lambda: 0 }));
+    const echo = await runTiny(await warmConfig({ lambda: 0.5 }));
     const reference = await deterministicFiles(grpo);
     expect(await deterministicFiles(zero)).toEqual(reference);
     const other = await deterministicFiles(echo);
@@ -119,7 +122,7 @@ describe("a run", () => {
   });
 
   it("trains on observations alone with envOnly", async () => {
-    const path = await runTiny(tinyConfig({ envOnly: true, steps: 2, out: newPath() }));
+    const path = await runTiny(await warmConfig({ envOnly: true, steps: 2 }));
     const lines = await readLines<Line>(path, "metrics.jsonl");
     for (const line of lines) {
       expect(line["loss/policy"]).toBe(0);
@@ -128,8 +131,3 @@ describe("a run", () => {
     }
   });
 });
-
-async function tokenizerSize(path: string): Promise<number> {
-  const config = await readFile(join(path, "checkpoints", "step-4", "model", "config.json"), "utf8");
-  return (JSON.parse(config) as { vocab_size: number }).vocab_size;
-}

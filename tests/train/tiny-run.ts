@@ -1,4 +1,4 @@
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -20,9 +20,16 @@ export const architecture = {
   maxPositions: 256,
 };
 
-/** A fresh path that does not exist yet. */
+let root: string | undefined;
+
+/** A fresh path that does not exist yet, below a directory that goes with this process. */
 export function newPath(name = "run"): string {
-  return join(mkdtempSync(join(tmpdir(), "echo-grpo-train-")), name);
+  if (root === undefined) {
+    const made = mkdtempSync(join(tmpdir(), "echo-grpo-train-"));
+    process.on("exit", () => rmSync(made, { recursive: true, force: true }));
+    root = made;
+  }
+  return join(mkdtempSync(join(root, "x")), name);
 }
 
 /** A configuration that trains a tiny decoder on small mazes in well under a second per step. */
@@ -71,7 +78,9 @@ export async function resumeTiny(path: string): Promise<string[]> {
 
 /** The files of a run that must not depend on interruptions, by name. */
 export async function deterministicFiles(path: string): Promise<Record<string, string>> {
-  const files: Record<string, string> = { "metrics.jsonl": await readFile(join(path, "metrics.jsonl"), "utf8") };
+  const files: Record<string, string> = {
+    "metrics.jsonl": await readFile(join(path, "metrics.jsonl"), "utf8"),
+  };
   for (const name of (await readdir(join(path, "trajectories"))).sort())
     files[name] = await readFile(join(path, "trajectories", name), "utf8");
   return files;
