@@ -1,4 +1,10 @@
 export { groupAdvantages } from "./advantages.js";
+export {
+  type CheckedLoss,
+  type CheckedLossInput,
+  checkGradient,
+  type GradientCheck,
+} from "./check-gradient.js";
 export type { LogitsBlock } from "./check-logits.js";
 export { type EchoLossInput, type EchoLossResult, echoLoss } from "./echo-loss.js";
 export { type LambdaSchedule, lambdaSchedule } from "./lambda-schedule.js";
@@ -11,6 +17,7 @@ export type { PackedSequences } from "./packed-sequences.js";
 export { type ReferenceInput, type ReferenceResult, type ReferenceRows, referenceLoss } from "./reference.js";
 export { rolesFromMasks } from "./roles-from-masks.js";
 export type { SequenceWeights } from "./sequence-weights.js";
+export type { StepCounts } from "./step-counts.js";
 export { type StepWeights, stepWeights } from "./step-weights.js";
 export type { ObservationSegment, StepWeightsOptions } from "./step-weights-options.js";
 export { type TokenLogprobsInput, tokenLogprobs } from "./token-logprobs.js";

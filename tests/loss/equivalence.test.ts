@@ -1,0 +1,171 @@
+import { createHash } from "node:crypto";
+import { describe, expect, it } from "vitest";
+import { echoLoss } from "../../lib/loss/echo-loss.js";
+import type { MicroBatch } from "../../lib/loss/micro-batch.js";
+import { stepWeights } from "../../lib/loss/step-weights.js";
+import type { StepWeightsOptions } from "../../lib/loss/step-weights-options.js";
+import type { TokenSequence } from "../../lib/loss/token-sequence.js";
+import { CounterRandom } from "../../lib/random/counter-random.js";
+import { deriveSeed } from "../../lib/random/derive-seed.js";
+import { tiers, useTier } from "../native/each-tier.js";
+
+const V = 131;
+
+interface Scored {
+  sequence: TokenSequence;
+  /** [L, V]. */
+  logits: Float32Array;
+}
+
+function randomSequences(seed: number, count: number): Scored[] {
+  const random = new CounterRandom(deriveSeed(seed, "equivalence"));
+  return Array.from({ length: count }, () => {
+    const length = 2 + random.integer(30);
+    const roles = Uint8Array.from({ length }, (_, t) => (t === 0 ? 0 : random.pick([0, 1, 1, 2, 2, 2, 3])));
+    return {
+      sequence: {
+        ids: Int32Array.from({ length }, () => random.integer(V)),
+        roles,
+        advantage: 3 * random.next() - 1.5,
+        oldLogprobs: Float32Array.from({ length }, () => -5 - random.next()),
+      },
+      logits: Float32Array.from({ length: length * V }, () => 6 * random.next() - 3),
+    };
+  });
+}
+
+/** Gradient of each sequence of the step, by its index, and the number of micro-batches it took. */
+function gradients(
+  scored: readonly Scored[],
+  options: Partial<StepWeightsOptions>,
+  maxTokens = 1e6,
+  rowsOf = (micro: MicroBatch) => micro.rows,
+): Float32Array[] {
+  const step = stepWeights({ ...options, sequences: scored.map(({ sequence }) => sequence) });
+  const result: Float32Array[] = [];
+  for (const micro of step.microBatches({ maxTokens })) {
+    const logits = new Float32Array(micro.ids.length * V);
+    for (const [i, index] of micro.sequenceIndices.entries())
+      logits.set(scored[index].logits, micro.cuSeqLens[i] * V);
+    echoLoss({ logits, vocabSize: V, temperature: 0.8, ...rowsOf(micro) });
+    for (const [i, index] of micro.sequenceIndices.entries())
+      result[index] = logits.slice(micro.cuSeqLens[i] * V, micro.cuSeqLens[i + 1] * V);
+  }
+  return result;
+}
+
+/** A digest of each array's bytes. */
+const bytes = (arrays: readonly Float32Array[]): string[] =>
+  arrays.map((array) => createHash("sha256").update(array).digest("hex"));
+
+describe.each(tiers)("on %s", (isa) => {
+  const scored = randomSequences(1, 24);
+
+  it("lambda 0 is GRPO to the byte, whatever the observations and their logits are", () => {
+    useTier(isa);
+    const blinded = scored.map(({ sequence, logits }) => {
+      const nan = logits.slice();
+      for (let t = 1; t < sequence.ids.length; t++)
+        if (sequence.roles[t] >= 2) nan.fill(Number.NaN, (t - 1) * V, t * V);
+      const roles = sequence.roles.map((role) => (role >= 2 ? 0 : role));
+      return { sequence: { ...sequence, roles }, logits: nan };
+    });
+    for (const aggregation of ["sequence", "token"] as const) {
+      const grpo = bytes(gradients(blinded, { lambda: 0.05, aggregation }));
+      expect(bytes(gradients(scored, { lambda: 0, aggregation }))).toEqual(grpo);
+      expect(bytes(gradients(blinded, { lambda: 0, aggregation }))).toEqual(grpo);
+      expect(bytes(gradients(scored, { lambda: 0.05, aggregation }))).not.toEqual(grpo);
+    }
+  });
+
+  it("gives a sequence the same bytes in any order and any micro-batch", () => {
+    useTier(isa);
+    const whole = bytes(gradients(scored, {}));
+    expect(bytes(gradients(scored, {}, 40))).toEqual(whole);
+    const order = new CounterRandom(7n).shuffle(scored.map((_, i) => i));
+    const permuted = bytes(
+      gradients(
+        order.map((i) => scored[i]),
+        {},
+        64,
+      ),
+    );
+    expect(permuted).toEqual(order.map((i) => whole[i]));
+  });
+
+  it("keeps a sequence of NaN to itself", () => {
+    useTier(isa);
+    const whole = bytes(gradients(scored, {}));
+    const poisoned = scored.map((each, i) =>
+      i === 11 ? { ...each, logits: each.logits.map(() => Number.NaN) } : each,
+    );
+    const after = bytes(gradients(poisoned, {}));
+    for (const i of scored.keys()) if (i !== 11) expect(after[i]).toEqual(whole[i]);
+    expect(after[11]).not.toEqual(whole[11]);
+  });
+
+  it("imitates with the bytes of a cross-entropy on the action tokens", () => {
+    useTier(isa);
+    const options = { objective: "imitation", lambda: 0.3 } as const;
+    const crossEntropy = gradients(scored, options, 1e6, ({ rows }) => ({
+      ...rows,
+      actionWeights: new Float32Array(rows.targets.length),
+      observationWeights: rows.observationWeights.map((weight, row) => weight + rows.actionWeights[row]),
+    }));
+    expect(bytes(gradients(scored, options))).toEqual(bytes(crossEntropy));
+  });
+
+  it("has gradient rows that sum to 0", () => {
+    useTier(isa);
+    for (const gradient of gradients(scored, { lambda: 1 }))
+      for (let row = 0; row < gradient.length; row += V) {
+        const values = gradient.subarray(row, row + V);
+        const scale = values.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
+        expect(Math.abs(values.reduce((a, b) => a + b, 0))).toBeLessThanOrEqual(2e-6 * scale);
+      }
+  });
+});
+
+describe("micro-batches", () => {
+  it("add up: 8 give the weight gradient of 1 within 1e-6", () => {
+    const H = 24;
+    const scored = randomSequences(2, 48);
+    const random = new CounterRandom(3n);
+    const hidden = scored.map(({ sequence }) =>
+      Float32Array.from({ length: sequence.ids.length * H }, () => 2 * random.next() - 1),
+    );
+    const head = Float32Array.from({ length: V * H }, () => 0.6 * random.next() - 0.3);
+    // logits = hidden · headᵀ, and the head's gradient accumulates in float32, as a trainer's does.
+    const headGradient = (microBatches: readonly MicroBatch[]): Float32Array => {
+      const total = new Float32Array(V * H);
+      for (const micro of microBatches) {
+        const features = Float32Array.from([...micro.sequenceIndices].flatMap((index) => [...hidden[index]]));
+        const logits = new Float32Array(micro.ids.length * V);
+        for (let row = 0; row < micro.ids.length; row++)
+          for (let j = 0; j < V; j++) {
+            let sum = 0;
+            for (let h = 0; h < H; h++) sum += features[row * H + h] * head[j * H + h];
+            logits[row * V + j] = sum;
+          }
+        echoLoss({ logits, vocabSize: V, ...micro.rows });
+        for (let row = 0; row < micro.ids.length; row++)
+          for (let j = 0; j < V; j++)
+            for (let h = 0; h < H; h++) total[j * H + h] += logits[row * V + j] * features[row * H + h];
+      }
+      return total;
+    };
+    const step = stepWeights({ sequences: scored.map(({ sequence }) => sequence) });
+    const tokens = step.counts.tokens;
+    const one = step.microBatches({ maxTokens: tokens });
+    const eight = step.microBatches({ maxTokens: Math.ceil(tokens / 7.3) });
+    expect([one.length, eight.length]).toEqual([1, 8]);
+    const expected = headGradient(one);
+    const actual = headGradient(eight);
+    const norm = Math.hypot(...expected);
+    expect(norm).toBeGreaterThan(0.01);
+    expect(Math.hypot(...actual.map((value, i) => value - expected[i])) / norm).toBeLessThanOrEqual(1e-6);
+    // A trainer that averages its micro-batches instead is off by far more.
+    const averaged = Math.hypot(...actual.map((value, i) => value / 8 - expected[i])) / norm;
+    expect(averaged).toBeGreaterThan(0.5);
+  });
+});
