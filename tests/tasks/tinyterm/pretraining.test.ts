@@ -1,9 +1,11 @@
 import { describe, expect, it } from "vitest";
+import { trajectorySchema } from "../../../lib/rollout/trajectory-schema.js";
 import { findFamily } from "../../../lib/tasks/tinyterm/find/find-family.js";
 import { NAME_POOLS } from "../../../lib/tasks/tinyterm/name-pools.js";
 import { copyDocument } from "../../../lib/tasks/tinyterm/pretraining/copy-document.js";
 import { recallDocument } from "../../../lib/tasks/tinyterm/pretraining/recall-document.js";
 import { Tokenizer } from "../../../lib/tokens/tokenizer.js";
+import { documentTrajectory } from "../../../scripts/document-trajectory.js";
 
 const tokenizer = Tokenizer.fromDirectory(findFamily.tokenizer);
 const documents = (make: typeof copyDocument) => Array.from({ length: 200 }, (_, i) => make(tokenizer, 1, i));
@@ -20,6 +22,7 @@ describe("pretraining documents", () => {
       for (const { ids, roles } of all) {
         expect(ids).toHaveLength(64);
         expect(roles).toMatch(/^c[ao]{63}$/);
+        expect(trajectorySchema.safeParse(documentTrajectory({ id: "x", ids, roles }, 0)).success).toBe(true);
         expect(ids[0]).toBe(tokenizer.encodeSpecial("<|endoftext|>"));
       }
       expect(documents(make)).toEqual(all);

@@ -8,7 +8,8 @@ const on =
 
 /** Everything the terminal knows how to answer, mistakes included: a tour of the language, not of the tree. */
 export const VISIT_RANDOM_HABITS: readonly CommandHabit[] = [
-  { weight: 5, commands: () => ["ls"] },
+  { weight: 5, commands: (view) => (view.listings.has(view.cwd) ? [] : ["ls"]) },
+  { weight: 1, commands: (view) => (view.listings.has(view.cwd) ? ["ls"] : []) },
   { weight: 5, commands: on("cd", (view) => view.directories()) },
   { weight: 3, commands: (view) => (view.cwd === "" ? [] : ["cd .."]) },
   { weight: 5, commands: on("cat", (view) => view.files()) },
@@ -17,9 +18,9 @@ export const VISIT_RANDOM_HABITS: readonly CommandHabit[] = [
   { weight: 1, commands: on("sort", (view) => view.files()) },
   { weight: 1, commands: on("wc -l", (view) => view.files()) },
   { weight: 1, commands: on("ls", (view) => view.directories()) },
-  { weight: 1, commands: () => ["pwd"] },
-  { weight: 0.5, commands: () => ["find"] },
+  { weight: 0.3, commands: () => ["pwd"] },
+  { weight: 0.4, commands: () => ["find"] },
   { weight: 1.5, commands: on("cat", (view) => [...view.listings.values()].flat()) },
   { weight: 1, commands: on("cd", (view) => [...view.listings.values()].flat()) },
-  { weight: 0.5, commands: on("submit", (view) => [...view.words.values()]) },
+  { weight: 1, commands: on("submit", (view) => [...view.words.values()]) },
 ];
