@@ -1,0 +1,232 @@
+import { execFileSync } from "node:child_process";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { publint } from "publint";
+import { formatMessage } from "publint/utils";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+const root = join(import.meta.dirname, "..");
+
+interface Manifest {
+  name: string;
+  version: string;
+  scripts?: Record<string, string>;
+  dependencies?: Record<string, string>;
+}
+const manifest = (folder: string): Manifest => JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+
+let work: string;
+let project: string;
+let packed: string[];
+
+/** Where npm would go for a script: a shell that leaves a mark instead. */
+const mark = (): string => join(work, "a-script-ran");
+
+function npm(args: string[], cwd: string): string {
+  const env = { ...process.env, npm_config_update_notifier: "false", npm_config_userconfig: "/dev/null" };
+  return execFileSync("npm", args, { cwd, env, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+}
+
+/** Packs a folder and returns the tarball. */
+function pack(folder: string): { file: string; files: string[] } {
+  const args = ["pack", folder, "--json", "--ignore-scripts", "--pack-destination", work];
+  const [{ filename, files }] = JSON.parse(npm(args, work));
+  return { file: join(work, filename), files: files.map(({ path }: { path: string }) => path) };
+}
+
+/** Every package that ours needs at run time, as a tarball of what is installed here: the test needs no network. */
+function dependencies(): Map<string, string> {
+  const found = new Map<string, string>();
+  const visit = (folder: string): void => {
+    for (const name of Object.keys(manifest(folder).dependencies ?? {})) {
+      if (found.has(name)) continue;
+      const installed = join(root, "node_modules", name);
+      found.set(name, pack(installed).file);
+      visit(installed);
+    }
+  };
+  visit(root);
+  return found;
+}
+
+beforeAll(() => {
+  work = mkdtempSync(join(tmpdir(), "echo-grpo-package-"));
+  project = join(work, "project");
+  mkdirSync(project);
+  execFileSync(join(root, "node_modules", ".bin", "tsc"), ["-p", "tsconfig.build.json"], { cwd: root });
+  const own = pack(root);
+  packed = own.files;
+  const local = dependencies();
+  const shell = join(work, "shell.sh");
+  writeFileSync(shell, `#!/bin/sh\necho "$@" >> ${mark()}\nexit 1\n`, { mode: 0o755 });
+  writeFileSync(
+    join(project, "package.json"),
+    JSON.stringify({
+      name: "empty",
+      private: true,
+      type: "module",
+      dependencies: Object.fromEntries([...local].map(([name, file]) => [name, `file:${file}`])),
+      overrides: Object.fromEntries([...local.keys()].map((name) => [name, `$${name}`])),
+    }),
+  );
+  npm(
+    [
+      "install",
+      own.file,
+      "--offline",
+      "--no-audit",
+      "--no-fund",
+      "--foreground-scripts",
+      `--script-shell=${shell}`,
+    ],
+    project,
+  );
+}, 300_000);
+
+afterAll(() => rmSync(work, { recursive: true, force: true }));
+
+const node = (code: string): string =>
+  execFileSync(process.execPath, ["--input-type=module", "-e", code], {
+    cwd: project,
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "pipe"],
+  }).trim();
+
+describe("the published package", () => {
+  test("runs no script when it is installed, and builds nothing", () => {
+    expect(existsSync(mark())).toBe(false);
+    const installed = join(project, "node_modules", "echo-grpo");
+    expect(manifest(installed).name).toBe("echo-grpo");
+    for (const name of ["preinstall", "install", "postinstall"])
+      expect(manifest(installed).scripts).not.toHaveProperty(name);
+    expect(existsSync(join(installed, "build"))).toBe(false);
+    // The mark means something only if a script would have left it.
+    const probe = join(work, "probe");
+    mkdirSync(probe);
+    writeFileSync(join(probe, "package.json"), JSON.stringify({ scripts: { install: "true" } }));
+    expect(() => npm(["install", "--offline", `--script-shell=${join(work, "shell.sh")}`], probe)).toThrow();
+    expect(existsSync(mark())).toBe(true);
+  });
+
+  test("holds what a build from source needs and nothing that only we need", () => {
+    for (const path of [
+      "package.json",
+      "README.md",
+      "LICENSE",
+      "binding.gyp",
+      "CMakeLists.txt",
+      "native/sources.json",
+      "native/addon/addon.cc",
+      "scripts/build-native.mjs",
+      "dist/index.js",
+      "dist/index.d.ts",
+      "dist/cli/main.js",
+    ])
+      expect(packed).toContain(path);
+    const ours = /^(tests|bench|lib|examples|node_modules|build|runs|\.ci|\.git)\b|\.(node|a|o|log|tgz)$/;
+    expect(packed.filter((path) => ours.test(path))).toEqual([]);
+  });
+
+  test("type-checks in an empty project", () => {
+    writeFileSync(
+      join(project, "use.ts"),
+      `import { EchoGrpoError, RolloutPool, type Trajectory, type Environment } from "echo-grpo";
+import { checkGradient, echoLoss, stepWeights, type TokenSequence } from "echo-grpo/loss";
+import { AdamW } from "echo-grpo/optim";
+import { EmbeddedDecoder } from "echo-grpo/model";
+import { readTrajectories, trajectoryToSequence } from "echo-grpo/rollout";
+import { LocalSandboxProvider } from "echo-grpo/sandbox";
+import { ROLE_CODE } from "echo-grpo/tokens";
+import { train } from "echo-grpo/train";
+
+export async function learn(path: string, forward: (ids: Int32Array, cuSeqLens: Int32Array) => Float32Array) {
+  const sequences: TokenSequence[] = [];
+  for await (const trajectory of readTrajectories(path)) sequences.push(trajectoryToSequence(trajectory, 1));
+  let loss = 0;
+  for (const micro of stepWeights({ sequences, lambda: 0.05 }).microBatches({ maxTokens: 64 })) {
+    const { metrics } = echoLoss({ logits: forward(micro.ids, micro.cuSeqLens), ...micro.rows });
+    loss += metrics.policyLoss + metrics.observationLoss;
+  }
+  return loss;
+}
+// @ts-expect-error logits are required
+export const wrong = () => echoLoss({ targets: new Int32Array(1) });
+export const seams: [Trajectory?, Environment?] = [];
+export { AdamW, checkGradient, EchoGrpoError, EmbeddedDecoder, LocalSandboxProvider, ROLE_CODE, RolloutPool, train };
+`,
+    );
+    const options = { strict: true, module: "NodeNext", target: "ES2023", noEmit: true, skipLibCheck: false };
+    const compilerOptions = {
+      ...options,
+      types: ["node"],
+      typeRoots: [join(root, "node_modules", "@types")],
+    };
+    writeFileSync(join(project, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["use.ts"] }));
+    const tsc = join(root, "node_modules", "typescript", "bin", "tsc");
+    let output = "";
+    try {
+      execFileSync(process.execPath, [tsc, "-p", "."], { cwd: project, encoding: "utf8" });
+    } catch (error) {
+      output = String((error as { stdout?: string }).stdout);
+    }
+    expect(output).toBe("");
+  });
+
+  test("every entry loads without the addon; using it says what is missing and what mends it", () => {
+    const entries = Object.keys(JSON.parse(readFileSync(join(root, "package.json"), "utf8")).exports);
+    expect(entries.length).toBeGreaterThan(5);
+    for (const entry of entries.filter((name) => !name.endsWith(".json"))) {
+      const name = JSON.stringify(entry.replace(".", "echo-grpo"));
+      expect(Number(node(`console.log(Object.keys(await import(${name})).length)`))).toBeGreaterThan(0);
+    }
+    const message = node(`
+      import { echoLoss } from "echo-grpo/loss";
+      const row = () => new Float32Array(1);
+      try {
+        echoLoss({ logits: new Float32Array(4), targets: new Int32Array(1), actionWeights: row(),
+          observationWeights: row(), advantages: row(), onPolicy: true });
+      } catch (error) { console.log(error.code, error.message); }`);
+    expect(message).toMatch(/^ERR_NATIVE_MISSING .*build/s);
+  });
+
+  test("loss and optimiser need no other package", () => {
+    const modules = join(project, "node_modules");
+    const away = join(project, "away");
+    mkdirSync(away);
+    const others = readdirSync(modules).filter((name) => name !== "echo-grpo" && !name.startsWith("."));
+    expect(others).toContain("zod");
+    for (const name of others) renameSync(join(modules, name), join(away, name));
+    try {
+      for (const entry of ["loss", "optim"])
+        expect(
+          Number(node(`console.log(Object.keys(await import("echo-grpo/${entry}")).length)`)),
+        ).toBeGreaterThan(0);
+      expect(() => node(`await import("echo-grpo/train")`)).toThrow(/ERR_MODULE_NOT_FOUND/);
+    } finally {
+      for (const name of others) renameSync(join(away, name), join(modules, name));
+    }
+  });
+
+  test("the command runs", () => {
+    const bin = join(project, "node_modules", ".bin", "echo-grpo");
+    expect(execFileSync(bin, ["--help"], { cwd: project, encoding: "utf8" })).toMatch(/train/);
+  });
+
+  test("publint has nothing to say", async () => {
+    const { messages, pkg } = await publint({
+      pkgDir: join(project, "node_modules", "echo-grpo"),
+      strict: true,
+    });
+    expect(messages.map((message) => formatMessage(message, pkg ?? {}))).toEqual([]);
+  });
+});
