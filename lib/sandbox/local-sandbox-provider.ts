@@ -1,7 +1,8 @@
-import { existsSync, realpathSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { fileURLToPath } from "node:url";
+import { resolve } from "node:path";
+import { ArgumentError } from "../errors/argument-error.js";
 import { SandboxError } from "../errors/sandbox-error.js";
+import { findSupervisor } from "./find-supervisor.js";
 import { LocalSandbox } from "./local-sandbox.js";
 import type { SandboxProvider } from "./sandbox-provider.js";
 import { SupervisorConnection } from "./supervisor-connection.js";
@@ -30,12 +31,22 @@ export class LocalSandboxProvider implements SandboxProvider {
     this.layers = layers;
   }
 
-  /** @throws SandboxError `ERR_SANDBOX_START` when the supervisor is missing or cannot start, saying what mends it. */
+  /**
+   * @throws SandboxError `ERR_SANDBOX_START` when the supervisor is missing or cannot start, saying what mends it; ArgumentError
+   * `ERR_OUT_OF_RANGE`.
+   */
   static async start(options: LocalSandboxOptions = {}): Promise<LocalSandboxProvider> {
     const { diskMiB = 16, memoryMiB = 256, processes = 64 } = options;
-    const supervisor = new SupervisorConnection(findExecutable(), [
+    for (const [name, value] of Object.entries({ diskMiB, memoryMiB, processes })) {
+      if (Number.isInteger(value) && value >= 1 && value <= 1_048_576) continue;
+      throw new ArgumentError(
+        "ERR_OUT_OF_RANGE",
+        `[sandbox] bad ${name}: expected a whole number from 1 to 1048576, got ${value}.`,
+      );
+    }
+    const supervisor = new SupervisorConnection(findSupervisor(), [
       String(process.pid),
-      realpathSync(tmpdir()),
+      resolve(tmpdir()),
       process.env.ECHO_GRPO_SANDBOX_LAYERS || "all",
       String(diskMiB),
       String(memoryMiB),
@@ -74,20 +85,4 @@ export class LocalSandboxProvider implements SandboxProvider {
   async dispose(): Promise<void> {
     await this.supervisor.end();
   }
-}
-
-/** The executable lies beside the addon; this file is two folders below the package root, in lib/ and in dist/. */
-function findExecutable(): string {
-  if (process.platform !== "linux") {
-    throw new SandboxError(
-      "ERR_SANDBOX_START",
-      `[sandbox] unsupported platform: expected linux, got ${process.platform}. TinyTerm needs Linux; the maze runs anywhere.`,
-    );
-  }
-  const path = fileURLToPath(new URL("../../build/Release/echo_grpo_sandbox", import.meta.url));
-  if (existsSync(path)) return path;
-  throw new SandboxError(
-    "ERR_SANDBOX_START",
-    `[sandbox] the supervisor is missing: expected an executable at ${path}. Build it with: npm run build:native`,
-  );
 }

@@ -1,3 +1,4 @@
+import { ArgumentError } from "../errors/argument-error.js";
 import { SandboxError } from "../errors/sandbox-error.js";
 import type { ExecResult } from "./exec-result.js";
 import type { ExecOptions, Sandbox } from "./sandbox.js";
@@ -75,7 +76,10 @@ export class LocalSandbox implements Sandbox {
     const { timeoutMs = 10_000, maxOutputBytes = 65_536, signal } = options;
     signal?.throwIfAborted();
     let cancel: (() => void) | undefined;
-    const limits = encodeU32(clampU32(timeoutMs), clampU32(maxOutputBytes));
+    const limits = encodeU32(
+      checkLimit("timeoutMs", timeoutMs),
+      checkLimit("maxOutputBytes", maxOutputBytes),
+    );
     try {
       const answer = this.supervisor.call(op, this.id, [limits, Buffer.from(text)], (call) => {
         cancel = () => this.supervisor.cancel(call);
@@ -109,6 +113,10 @@ function checkPath(path: string): void {
   );
 }
 
-function clampU32(value: number): number {
-  return Math.min(Math.max(Math.ceil(value), 0) || 0, 0x7fffffff);
+function checkLimit(name: string, value: number): number {
+  if (Number.isFinite(value) && value >= 0 && value <= 0x7fffffff) return Math.ceil(value);
+  throw new ArgumentError(
+    "ERR_OUT_OF_RANGE",
+    `[sandbox] bad ${name}: expected 0 to 2147483647, got ${value}.`,
+  );
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdio.h>
@@ -16,6 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "confine.h"
 #include "keeper.h"
 
@@ -28,7 +31,12 @@ constexpr unsigned kInsideUid = 1000;
 
 bool allows(const std::string& allowed, const char* name) {
   if (allowed == "all") return true;
-  return ("," + allowed + ",").find("," + std::string(name) + ",") != std::string::npos;
+  for (size_t at = 0; at <= allowed.size();) {
+    size_t end = std::min(allowed.find(',', at), allowed.size());
+    if (allowed.compare(at, end - at, name) == 0) return true;
+    at = end + 1;
+  }
+  return false;
 }
 
 bool fail(std::string& error, const char* what) {
@@ -136,7 +144,10 @@ bool apply(Isolation& isolation, const std::string& temporary_directory, std::st
     if (!enter_template(temporary_directory, error)) return false;
     isolation.base = kVisibleRoot;
   } else {
-    std::string pattern = temporary_directory + "/echo-grpo-sandbox-XXXXXX";
+    // Links resolved, so that the shell's $PWD starts with this text.
+    char resolved[PATH_MAX];
+    if (realpath(temporary_directory.c_str(), resolved) == nullptr) return fail(error, temporary_directory.c_str());
+    std::string pattern = std::string(resolved) + "/echo-grpo-sandbox-XXXXXX";
     if (mkdtemp(pattern.data()) == nullptr) return fail(error, pattern.c_str());
     if (chmod(pattern.c_str(), 0711) != 0) return fail(error, pattern.c_str());
     isolation.base = pattern;

@@ -70,14 +70,21 @@ void close_from(unsigned first) {
 }
 
 std::string quoted(const std::string& path) {
-  std::string text = "'";
-  for (char c : path) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return text + "'";
+  std::string text(1, '\'');
+  for (char c : path) {
+    if (c == '\'') text.append("'\\'");
+    text.push_back(c);
+  }
+  text.push_back('\'');
+  return text;
 }
 
 std::string fill_in(const char* script, const std::string& root) {
   std::string text;
-  for (; *script != 0; script++) text += *script == '@' ? quoted(root) : std::string(1, *script);
+  for (; *script != 0; script++) {
+    if (*script == '@') text.append(quoted(root));
+    else text.push_back(*script);
+  }
   return text;
 }
 

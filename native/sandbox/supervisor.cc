@@ -30,6 +30,9 @@ enum class Phase { kStarting, kIdle, kExec, kOnce, kKilling, kDestroying };
 // What an epoll event is about, in the low bits of its tag; the sandbox stands above.
 enum class Channel : uint64_t { kRequests, kReplies, kSignals, kKeeper, kCommands, kOutput, kOnce, kControl };
 
+// How long a keeper may take over an order to kill before it is killed itself.
+constexpr int64_t kPatienceUs = 5000000;
+
 int64_t now_us() {
   timespec time;
   clock_gettime(CLOCK_MONOTONIC, &time);
@@ -332,9 +335,10 @@ void Supervisor::destroy(Box& box, uint32_t call) {
   close_shell(box);
   close_fd(box.once_fd);
   close_fd(box.root_fd);
-  // Process 1 takes its namespace along; elsewhere the keeper must do the killing, so it is only told to end.
-  if (isolation_.namespaces) kill(box.keeper.pid, SIGKILL);
+  // The keeper kills and reaps, so that what its processes used is counted; one that does not is killed.
   close_fd(box.keeper.socket);
+  box.deadline = now_us() + kPatienceUs;
+  deadlines_.emplace(box.deadline, box.id);
 }
 
 void Supervisor::usage(uint32_t call) {
@@ -429,6 +433,8 @@ void Supervisor::stop_command(Box& box, uint8_t flag) {
   deadlines_.erase({box.deadline, box.id});
   box.flags |= flag;
   box.phase = Phase::kKilling;
+  box.deadline = now_us() + kPatienceUs;
+  deadlines_.emplace(box.deadline, box.id);
   if (!send_to_keeper(box.keeper.socket, kKeeperKill, {}, nullptr, 0)) kill(box.keeper.pid, SIGKILL);
 }
 
@@ -499,7 +505,13 @@ int Supervisor::next_timeout() const {
 void Supervisor::run_deadlines() {
   int64_t now = now_us();
   while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
-    stop_command(*boxes_[deadlines_.begin()->second], kFlagTimedOut);
+    Box& box = *boxes_[deadlines_.begin()->second];
+    if (box.phase == Phase::kExec || box.phase == Phase::kOnce) {
+      stop_command(box, kFlagTimedOut);
+    } else {
+      deadlines_.erase(deadlines_.begin());
+      kill(box.keeper.pid, SIGKILL);
+    }
   }
 }
 

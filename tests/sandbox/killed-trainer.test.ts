@@ -1,0 +1,64 @@
+import { spawn } from "node:child_process";
+import { chmodSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+import { processesOf } from "./processes-of.js";
+import { startLocalSandbox } from "./start-local-sandbox.js";
+
+const script = fileURLToPath(new URL("trainer-process.ts", import.meta.url));
+
+describe("when the trainer dies", () => {
+  it.each([
+    ["all", "SIGKILL"],
+    ["all", "SIGTERM"],
+    ["landlock,seccomp,unprivileged-uid", "SIGKILL"],
+    ["none", "SIGKILL"],
+  ] as const)("layers %s: nothing lives one second after its %s", async (layers, signal) => {
+    const marker = `98${process.pid}.${layers.length}`;
+    const directory = mkdtempSync(join(tmpdir(), "echo-grpo-killed-"));
+    chmodSync(directory, 0o777);
+    const trainer = spawn(process.execPath, ["--import", "tsx", script, layers, marker], {
+      stdio: ["ignore", "pipe", "inherit"],
+      env: { ...process.env, TMPDIR: directory },
+    });
+    const closed = new Promise((resolve) => trainer.once("exit", resolve));
+    await new Promise((resolve) => trainer.stdout.once("data", resolve));
+    await sleep(200);
+    const supervisors = `echo_grpo_sandbox ${trainer.pid} `;
+    // Eight sandboxes of three sleepers, a keeper each, and the supervisor.
+    expect(processesOf(`sleep ${marker}`)).toHaveLength(24);
+    expect(processesOf(supervisors)).toHaveLength(9);
+    trainer.kill(signal);
+    await closed;
+    await sleep(1000);
+    expect(processesOf(`sleep ${marker}`)).toEqual([]);
+    expect(processesOf(supervisors)).toEqual([]);
+    expect(readdirSync(directory).filter((name) => name.startsWith("echo-grpo-sandbox-"))).toEqual([]);
+    rmSync(directory, { recursive: true });
+  });
+});
+
+describe.each(["all", "landlock,seccomp,unprivileged-uid", "none"])("layers %s", (layers) => {
+  it("a killed supervisor fails every call and takes its sandboxes along", async () => {
+    const marker = `97${process.pid}.${layers.length}`;
+    const provider = await startLocalSandbox(layers);
+    const sandboxes = await Promise.all(Array.from({ length: 4 }, () => provider.create()));
+    const running = sandboxes.map((sandbox) => sandbox.exec(`sleep ${marker}`).catch((error) => error.code));
+    await sleep(200);
+    const family = processesOf(`echo_grpo_sandbox ${process.pid} `).map((line) => Number(line.split(" ")[0]));
+    expect(family).toHaveLength(5);
+    // Keepers are its children, so it is the oldest.
+    process.kill(Math.min(...family), "SIGKILL");
+    expect(await Promise.all(running)).toEqual(Array(4).fill("ERR_SANDBOX_GONE"));
+    await expect(provider.create()).rejects.toMatchObject({ code: "ERR_SANDBOX_GONE" });
+    await expect(provider.usage()).rejects.toMatchObject({ code: "ERR_SANDBOX_GONE" });
+    for (const sandbox of sandboxes) await sandbox.dispose();
+    await provider.dispose();
+    await sleep(1000);
+    expect(processesOf(`sleep ${marker}`)).toEqual([]);
+    expect(processesOf(`echo_grpo_sandbox ${process.pid} `)).toEqual([]);
+  });
+});

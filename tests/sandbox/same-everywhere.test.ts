@@ -1,0 +1,63 @@
+import fc from "fast-check";
+import { expect, it } from "vitest";
+import { parseCommand } from "../../lib/sandbox/parse-command.js";
+import { startLocalSandbox } from "./start-local-sandbox.js";
+
+const path = fc.constantFrom(
+  "a",
+  "b",
+  "a/c",
+  "../b",
+  "..",
+  ".",
+  "f.txt",
+  "a/f.txt",
+  "a/c/g",
+  "none",
+  "../f.txt",
+);
+const command = fc.oneof(
+  fc.tuple(
+    fc.constantFrom("cd", "ls", "ls -R", "ls -aF", "cat", "cat -n", "wc", "find", "touch", "mkdir"),
+    path,
+  ),
+  fc.tuple(
+    fc.constantFrom("mkdir -p", "rm", "rm -r", "rmdir", "head -n 1", "tail -1", "sort -r", "grep -rn o"),
+    path,
+  ),
+  fc.tuple(fc.constantFrom("cp", "cp -r", "mv", "cat", "grep -c two", "wc -l", "ls"), path, path),
+  fc.tuple(fc.constantFrom("echo two words >", "echo one >>", "ls -R | sort -r >", "find >", "pwd >"), path),
+  fc.tuple(fc.constantFrom("find -type f", "cat f.txt | sort | uniq -c", "pwd", "ls | head -n 2", "cd")),
+);
+
+/** Runs the lines that the language accepts and records everything an agent would see. */
+async function episode(layers: string, lines: readonly string[]): Promise<unknown[]> {
+  const provider = await startLocalSandbox(layers);
+  try {
+    const sandbox = await provider.create();
+    await sandbox.writeFile("f.txt", "one\ntwo\nthree\n");
+    await sandbox.writeFile("a/c/g", "gold\n");
+    await sandbox.writeFile("b/f.txt", "b\na\nb\n");
+    let cwd = "";
+    const seen: unknown[] = [];
+    for (const line of lines) {
+      const parsed = parseCommand(line, { cwd });
+      const result = parsed.ok ? await sandbox.exec(parsed.line) : parsed;
+      if ("cwd" in result) cwd = result.cwd;
+      seen.push([line, result]);
+    }
+    return seen;
+  } finally {
+    await provider.dispose();
+  }
+}
+
+it("what an agent sees is the same in every layer of isolation, every time", async () => {
+  const lines = fc.sample(command, { numRuns: 160, seed: 11 }).map((words) => words.join(" "));
+  const first = await episode("all", lines);
+  const ran = first.filter((entry) => JSON.stringify(entry).includes('"exitCode":0')).length;
+  expect(ran).toBeGreaterThan(50);
+  expect(JSON.stringify(first)).not.toContain("echo-grpo");
+  expect(await episode("none", lines)).toEqual(first);
+  expect(await episode("mount-namespace,pid-namespace,unprivileged-uid", lines)).toEqual(first);
+});
