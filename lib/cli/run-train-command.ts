@@ -8,6 +8,7 @@ import { resumeRun } from "../train/resume-run.js";
 import { startRun } from "../train/start-run.js";
 import { StopRequest } from "../train/stop-request.js";
 import { train } from "../train/trainer.js";
+import type { TrainingRun } from "../train/training-run.js";
 
 export interface TrainCommandOptions {
   resume?: string;
@@ -48,18 +49,18 @@ export async function runTrainCommand(
     }
   }
 
-  // Signals are heard from the beginning: before the first step they end a run that has nothing to save yet.
   let progress: Progress | undefined;
-  const stop = new StopRequest((signal) =>
-    (progress?.note.bind(progress) ?? notes)(
-      `${signal}: finishing the step and saving a checkpoint. Once more stops at once.`,
-    ),
-  );
+  const stop = new StopRequest((signal) => {
+    const text = `${signal}: finishing the step and saving a checkpoint. Once more stops at once.`;
+    if (progress) progress.note(text);
+    else notes(text);
+  });
   stop.listen();
-  const run = config
-    ? await startRun(config, { onProblem: notes })
-    : await resumeRun(options.resume ?? "", { onNote: notes });
+  let run: TrainingRun | undefined;
   try {
+    run = config
+      ? await startRun(config, { onProblem: notes })
+      : await resumeRun(options.resume ?? "", { onNote: notes });
     if (run.resumed && run.step >= run.steps) {
       notes(`${run.directory.path} is finished: step ${run.step} of ${run.steps}. Nothing to do.`);
       return 0;
@@ -75,7 +76,7 @@ export async function runTrainCommand(
     return StopRequest.exitCode(stop.signal ?? "SIGINT");
   } finally {
     progress?.end();
-    await closeRun(run);
+    if (run) await closeRun(run);
     stop.unlisten();
   }
 }

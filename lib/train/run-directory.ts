@@ -82,9 +82,10 @@ export class RunDirectory {
   /** @throws CheckpointError ERR_CHECKPOINT_MISSING when the directory holds no run; ConfigError. */
   static async readConfig(path: string): Promise<TrainConfig> {
     const file = join(path, "config.json");
-    let record: { config?: unknown };
+    let config: unknown;
     try {
-      record = JSON.parse(await readFile(file, "utf8")) as { config?: unknown };
+      config = (JSON.parse(await readFile(file, "utf8")) as { config?: unknown }).config;
+      if (config === undefined) throw new Error("a file without the key config");
     } catch (cause) {
       throw new CheckpointError(
         "ERR_CHECKPOINT_MISSING",
@@ -92,7 +93,7 @@ export class RunDirectory {
         { cause },
       );
     }
-    return parseConfig(record.config, file);
+    return parseConfig(config, file);
   }
 
   get checkpoints(): string {

@@ -10,7 +10,7 @@ import type { TrainingRun } from "./training-run.js";
 
 export interface TrainerOptions {
   progress: Progress;
-  /** Asked after every step; true ends the run once the step is saved. */
+  /** Asked before the first step and after every step; true ends the run once the step is saved. */
   shouldStop?(): boolean;
   /** Told the metrics of every step, evaluation included. */
   onStep?(step: number, metrics: Metrics, timings: Metrics): void;
@@ -56,6 +56,7 @@ export async function train(run: TrainingRun, options: TrainerOptions): Promise<
     }
     await save();
   }
+  if (run.step < run.steps && options.shouldStop?.()) return "stopped";
   while (run.step < run.steps) {
     const step = run.step + 1;
     const clock = new StepClock();

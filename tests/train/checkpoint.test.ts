@@ -1,8 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { appendFile, chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { appendFile, chmod, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import { WriteError } from "../../lib/errors/write-error.js";
 import { listCheckpoints } from "../../lib/train/checkpoint/list-checkpoints.js";
@@ -12,10 +11,11 @@ import { removeUnfinished } from "../../lib/train/checkpoint/remove-unfinished.j
 import { saveCheckpoint } from "../../lib/train/checkpoint/save-checkpoint.js";
 import { setAsideCheckpoint } from "../../lib/train/checkpoint/set-aside-checkpoint.js";
 import { verifyCheckpoint } from "../../lib/train/checkpoint/verify-checkpoint.js";
+import { newPath } from "./tiny-run.js";
 
 let directory: string;
-beforeEach(async () => {
-  directory = await mkdtemp(join(tmpdir(), "echo-grpo-checkpoint-"));
+beforeEach(() => {
+  directory = dirname(newPath());
 });
 
 const save = (step: number, content = `weights ${step}`): Promise<string> =>

@@ -1,5 +1,4 @@
-import { mkdtemp, readFile, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { ConfigError } from "../../lib/errors/config-error.js";
@@ -9,6 +8,7 @@ import { describeConfig } from "../../lib/train/config/describe-config.js";
 import { editDistance } from "../../lib/train/config/edit-distance.js";
 import { parseConfig } from "../../lib/train/config/parse-config.js";
 import { readConfig } from "../../lib/train/config/read-config.js";
+import { newPath } from "./tiny-run.js";
 
 const minimal = { algorithm: "echo", out: "runs/a", steps: 3, model: { path: "m" } };
 
@@ -132,7 +132,7 @@ describe("readConfig", () => {
   it("names a missing file and one that is not JSON", async () => {
     await expect(readConfig("/nowhere/c.json")).rejects.toMatchObject({ code: "ERR_CONFIG" });
     await expect(readConfig("/nowhere/c.json")).rejects.toThrow("/nowhere/c.json");
-    const path = join(await mkdtemp(join(tmpdir(), "echo-grpo-")), "c.json");
+    const path = newPath("c.json");
     await writeFile(path, "{ // no\n}");
     await expect(readConfig(path)).rejects.toThrow(`[${path}] not JSON`);
     await writeFile(path, JSON.stringify(minimal));

@@ -1,0 +1,76 @@
+import { writeFile } from "node:fs/promises";
+import { beforeAll, describe, expect, it } from "vitest";
+import { ImitationData } from "../../lib/train/imitation-data.js";
+import { deterministicFiles, newPath, readLines, resumeTiny, runTiny, tinyConfig } from "./tiny-run.js";
+import { recordedTrajectories } from "./warm-model.js";
+
+type Line = Record<string, number>;
+let data: string;
+beforeAll(async () => {
+  data = await recordedTrajectories("expert", { tasks: 20 });
+});
+
+const sft = (overrides: Record<string, unknown>, own: Record<string, unknown> = {}) =>
+  tinyConfig({
+    algorithm: "sft",
+    steps: undefined,
+    checkpointEvery: 4,
+    optimizer: { learningRate: 1e-2 },
+    sft: { data: [data], epochs: 6, batchSequences: 8, ...own },
+    ...overrides,
+  });
+
+describe("sft", () => {
+  it("learns what the recorded agent wrote, and observations only when asked to", async () => {
+    const ignored = await readLines<Line>(await runTiny(sft({})), "metrics.jsonl");
+    // 20 trajectories in batches of 8: three steps per epoch.
+    expect(ignored.map(({ step }) => step)).toEqual(Array.from({ length: 18 }, (_, i) => i + 1));
+    expect(ignored[17]["policy/action_nll"]).toBeLessThan(0.6 * ignored[0]["policy/action_nll"]);
+    for (const line of ignored) {
+      expect("observation/nll" in line).toBe(false);
+      expect("loss/policy" in line || "policy/ratio_mean" in line || "reward/mean" in line).toBe(false);
+    }
+    const learned = await readLines<Line>(await runTiny(sft({}, { observationWeight: 1 })), "metrics.jsonl");
+    expect(learned[17]["observation/nll"]).toBeLessThan(0.6 * learned[0]["observation/nll"]);
+    expect(learned[0].gradient_token_share).toBeGreaterThan(ignored[0].gradient_token_share);
+  });
+
+  it("resumes in the middle of an epoch to the same bytes", async () => {
+    const whole = await runTiny(sft({}));
+    const half = await runTiny(sft({}), 5);
+    await resumeTiny(half);
+    expect(await deterministicFiles(half)).toEqual(await deterministicFiles(whole));
+  });
+
+  it("refuses data it cannot learn from, naming the file", async () => {
+    await expect(runTiny(sft({}, { data: ["/nowhere.jsonl"] }))).rejects.toThrow("/nowhere.jsonl");
+    const empty = newPath("empty.jsonl");
+    await writeFile(empty, "");
+    await expect(runTiny(sft({}, { data: [empty] }))).rejects.toMatchObject({ code: "ERR_TRAJECTORY" });
+    const foreign = newPath("foreign.jsonl");
+    const [line] = await readLines<{ roles: string }>(data);
+    const ids = Array.from(line.roles, () => 99_999);
+    await writeFile(foreign, `${JSON.stringify({ ...line, ids })}\n`);
+    await expect(runTiny(sft({}, { data: [foreign] }))).rejects.toThrow(/another tokenizer.*99999/);
+  });
+});
+
+describe("ImitationData", () => {
+  it("gives every sequence once per epoch, in an order of its own, whatever was asked before", () => {
+    const sequences = Array.from({ length: 10 }, (_, i) => ({
+      ids: Int32Array.of(i),
+      roles: Uint8Array.of(0),
+      advantage: 0,
+    }));
+    const options = { seed: 5, batchSequences: 4 };
+    const epoch = (from: ImitationData, n: number): number[] =>
+      [1, 2, 3].flatMap((step) => from.batch(3 * n + step).map(({ ids }) => ids[0]));
+    const batches = new ImitationData(sequences, options);
+    const [first, second] = [epoch(batches, 0), epoch(batches, 1)];
+    expect([...first].sort((a, b) => a - b)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    expect([...second].sort((a, b) => a - b)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    expect(second).not.toEqual(first);
+    expect(epoch(new ImitationData(sequences, options), 1)).toEqual(second);
+    expect(epoch(batches, 0)).toEqual(first);
+  });
+});

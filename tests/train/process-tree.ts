@@ -1,0 +1,46 @@
+import { readdirSync, readFileSync } from "node:fs";
+
+/** A process told apart from a later one with the same id by when it started. */
+export interface ProcessId {
+  pid: number;
+  start: string;
+  command: string;
+}
+
+function stat(
+  pid: number | string,
+): { parent: number; start: string; state: string; command: string } | undefined {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, "latin1");
+    const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+    const command = text.slice(text.indexOf("(") + 1, text.lastIndexOf(")"));
+    return { parent: Number(fields[1]), start: fields[19], state: fields[0], command };
+  } catch {
+    return undefined;
+  }
+}
+
+/** All processes that descend from one, itself not included. */
+export function descendants(root: number): ProcessId[] {
+  const all = readdirSync("/proc")
+    .filter((name) => /^[0-9]+$/.test(name))
+    .flatMap((name) => {
+      const found = stat(name);
+      return found ? [{ pid: Number(name), ...found }] : [];
+    });
+  const family = new Set([root]);
+  for (let size = 0; size !== family.size; ) {
+    size = family.size;
+    for (const { pid, parent } of all) if (family.has(parent)) family.add(pid);
+  }
+  family.delete(root);
+  return all.filter(({ pid }) => family.has(pid)).map(({ pid, start, command }) => ({ pid, start, command }));
+}
+
+/** Those of the processes that still live; a zombie does not. */
+export function living(processes: readonly ProcessId[]): ProcessId[] {
+  return processes.filter(({ pid, start }) => {
+    const now = stat(pid);
+    return now !== undefined && now.start === start && now.state !== "Z" && now.state !== "X";
+  });
+}
