@@ -5,6 +5,7 @@ import { packageRoot } from "../native/package-root.js";
 import { addDoctorCommand } from "./doctor-command.js";
 import { addEvalCommand } from "./eval-command.js";
 import { ExitStatus } from "./exit-status.js";
+import { addQuickstartCommand } from "./quickstart-command.js";
 import { addTrainCommand } from "./train-command.js";
 
 /**
@@ -25,6 +26,7 @@ export async function runCommandLine(argv: readonly string[]): Promise<number> {
     .option("--debug", "print the stack of an error")
     .showHelpAfterError("(run with --help for the options)")
     .exitOverride();
+  addQuickstartCommand(program, status);
   addTrainCommand(program, status);
   addEvalCommand(program);
   addDoctorCommand(program, status);

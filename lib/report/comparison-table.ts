@@ -7,13 +7,33 @@ export function comparisonTable(comparison: Comparison, tasks: number): string {
   const nats = (nll: number): string => nll.toFixed(3);
   const rows: string[][] = [
     ["", "start", "GRPO", "ECHO"],
-    [`success on ${tasks} held-out tasks`, percent(start.success), percent(grpo.success), percent(echo.success)],
-    ["  best of the evaluations (step)", "", `${percent(grpo.bestSuccess)} (${grpo.bestStep})`, `${percent(echo.bestSuccess)} (${echo.bestStep})`],
-    ["observation nll, nats per token", nats(start.observationNll), nats(grpo.observationNll), nats(echo.observationNll)],
+    [
+      `success on ${tasks} held-out tasks`,
+      percent(start.success),
+      percent(grpo.success),
+      percent(echo.success),
+    ],
+    [
+      "  best of the evaluations (step)",
+      "",
+      `${percent(grpo.bestSuccess)} (${grpo.bestStep})`,
+      `${percent(echo.bestSuccess)} (${echo.bestStep})`,
+    ],
+    [
+      "observation nll, nats per token",
+      nats(start.observationNll),
+      nats(grpo.observationNll),
+      nats(echo.observationNll),
+    ],
   ];
   if (observationFloor !== undefined) {
     const above = (nll: number): string => `+${nats(nll - observationFloor)}`;
-    rows.push([`  above the floor of ${nats(observationFloor)}`, above(start.observationNll), above(grpo.observationNll), above(echo.observationNll)]);
+    rows.push([
+      `  above the floor of ${nats(observationFloor)}`,
+      above(start.observationNll),
+      above(grpo.observationNll),
+      above(echo.observationNll),
+    ]);
   }
   rows.push(
     ["tokens that carry a gradient", "", percent(grpo.gradientTokenShare), percent(echo.gradientTokenShare)],
@@ -21,7 +41,10 @@ export function comparisonTable(comparison: Comparison, tasks: number): string {
   );
   const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
   const lines = rows.map((row) =>
-    row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i] + 3))).join("").trimEnd(),
+    row
+      .map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i] + 3)))
+      .join("")
+      .trimEnd(),
   );
   lines.splice(1, 0, "-".repeat(widths.reduce((sum, width) => sum + width + 3, -3)));
   lines.push(

@@ -14,7 +14,15 @@ import type { TrainingRun } from "./training-run.js";
 /** What of a run follows from configuration and parts alone, whether it starts or resumes. */
 export type PreparedRun = Pick<
   TrainingRun,
-  "config" | "steps" | "parts" | "optimizer" | "learningRate" | "lambda" | "imitation" | "expertTrajectories"
+  | "config"
+  | "steps"
+  | "parts"
+  | "optimizer"
+  | "learningRate"
+  | "lambda"
+  | "imitation"
+  | "expertTrajectories"
+  | "observationFloor"
 >;
 
 /** @throws ConfigError ERR_CONFIG when the splits do not hold the tasks asked for; DataError ERR_TRAJECTORY. */
@@ -53,6 +61,7 @@ export async function prepareRun(
     schedule === "constant"
       ? { kind: schedule, peak: learningRate, warmupSteps }
       : { kind: schedule, peak: learningRate, warmupSteps, totalSteps };
+  const expert = await expertTrajectories(config, parts);
   return {
     config,
     steps,
@@ -61,6 +70,7 @@ export async function prepareRun(
     learningRate: (step) => learningRateAt(rate, step),
     lambda: lambdaOf(config),
     imitation,
-    expertTrajectories: (await expertTrajectories(config, parts)).trajectories,
+    expertTrajectories: expert.trajectories,
+    observationFloor: expert.floor,
   };
 }

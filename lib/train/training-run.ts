@@ -30,4 +30,6 @@ export interface TrainingRun {
   imitation?: ImitationData;
   /** What `eval/observation_nll` is measured on. */
   expertTrajectories: readonly Trajectory[];
+  /** The least `eval/observation_nll` any model can reach on them, where the generator knows it. */
+  observationFloor?: number;
 }
