@@ -5,6 +5,7 @@ import { packageRoot } from "../native/package-root.js";
 import { addDoctorCommand } from "./doctor-command.js";
 import { addEvalCommand } from "./eval-command.js";
 import { ExitStatus } from "./exit-status.js";
+import { addMakeStartPolicyCommand } from "./make-start-policy-command.js";
 import { addQuickstartCommand } from "./quickstart-command.js";
 import { addTrainCommand } from "./train-command.js";
 
@@ -28,6 +29,7 @@ export async function runCommandLine(argv: readonly string[]): Promise<number> {
     .exitOverride();
   addQuickstartCommand(program, status);
   addTrainCommand(program, status);
+  addMakeStartPolicyCommand(program);
   addEvalCommand(program);
   addDoctorCommand(program, status);
   for (const command of program.commands) command.exitOverride().showHelpAfterError(false);

@@ -1,0 +1,188 @@
+import { createHash } from "node:crypto";
+import { cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { SpecialTokenHarness } from "../agent/special-token-harness.js";
+import { TaskError } from "../errors/task-error.js";
+import { recordTrajectories } from "../eval/record-trajectories.js";
+import { Progress } from "../report/progress.js";
+import type { Trajectory } from "../rollout/trajectory.js";
+import { TrajectoryWriter } from "../rollout/trajectory-writer.js";
+import { LocalSandboxProvider } from "../sandbox/local-sandbox-provider.js";
+import type { TaskFamily } from "../tasks/task-family.js";
+import { findFamily } from "../tasks/tinyterm/find/find-family.js";
+import { copyDocument } from "../tasks/tinyterm/pretraining/copy-document.js";
+import type { Document } from "../tasks/tinyterm/pretraining/document.js";
+import { recallDocument } from "../tasks/tinyterm/pretraining/recall-document.js";
+import { visitFamily } from "../tasks/tinyterm/visit/visit-family.js";
+import { Tokenizer } from "../tokens/tokenizer.js";
+import { closeRun } from "./close-run.js";
+import { parseConfig } from "./config/parse-config.js";
+import type { TrainConfig } from "./config/train-config.js";
+import { START_POLICY_RECIPE } from "./start-policy-recipe.js";
+import { startRun } from "./start-run.js";
+import { train } from "./trainer.js";
+
+/**
+ * Makes TinyTerm's starting policy from nothing: records the documents, trains on them through the ordinary trainer (algorithm sft), and
+ * copies the model with a manifest to `out`.
+ *
+ * @param work directory for documents and runs; must not exist.
+ * @throws TaskError ERR_TASK when a transcript could not be recorded.
+ */
+export async function makeStartPolicy(options: {
+  out: string;
+  work: string;
+  note(message: string): void;
+}): Promise<void> {
+  const { out, work, note } = options;
+  const { architecture, imitation, pretraining, seed } = START_POLICY_RECIPE;
+  await mkdir(work, { recursive: true });
+  const tokenizer = Tokenizer.fromDirectory(findFamily.tokenizer);
+  const sandboxes = await LocalSandboxProvider.start();
+  const record = async (
+    name: string,
+    family: TaskFamily,
+    { tasks, agent }: { tasks: number; agent: "expert" | "random" },
+  ): Promise<string> => {
+    const harness = new SpecialTokenHarness(tokenizer, { maxActionTokens: family.maxActionTokens });
+    const { excluded, trajectories } = await recordTrajectories({
+      family,
+      split: "train",
+      tasks,
+      agent,
+      harness,
+      sandboxes,
+      seed,
+    });
+    if (excluded.length > 0)
+      throw new TaskError(
+        "ERR_TASK",
+        `[makeStartPolicy] ${excluded.length} of ${tasks} transcripts of ${name} could not be recorded: ${excluded[0].error?.message ?? excluded[0].stopReason} Run \`echo-grpo doctor\`.`,
+      );
+    const solved = trajectories.filter(({ reward }) => reward === 1).length;
+    note(`${name}: ${trajectories.length} transcripts, ${((100 * solved) / tasks).toFixed(1)} % solved`);
+    return write(join(work, `${name}.jsonl`), trajectories);
+  };
+  let visits: string;
+  let visitExpert: string;
+  let finds: string;
+  try {
+    visits = await record("other-worlds-random", visitFamily, {
+      tasks: pretraining.randomTranscripts,
+      agent: "random",
+    });
+    visitExpert = await record("other-worlds-expert", visitFamily, {
+      tasks: pretraining.expertTranscripts,
+      agent: "expert",
+    });
+    finds = await record("find-random", findFamily, { tasks: imitation.randomTranscripts, agent: "random" });
+  } finally {
+    await sandboxes.dispose();
+  }
+  const { documentTokens } = pretraining;
+  const documents = [
+    ...Array.from({ length: pretraining.copyDocuments }, (_, i) =>
+      copyDocument(tokenizer, seed, i, documentTokens),
+    ),
+    ...Array.from({ length: pretraining.recallDocuments }, (_, i) =>
+      recallDocument(tokenizer, seed, i, documentTokens),
+    ),
+  ];
+  const documentFile = await write(join(work, "documents.jsonl"), documents.map(asTrajectory));
+
+  const first = await imitate(
+    {
+      out: join(work, "pretraining"),
+      model: { architecture, tokenizer: findFamily.tokenizer },
+      sft: {
+        data: [
+          documentFile,
+          ...Array.from({ length: pretraining.transcriptRepeats }, () => [visits, visitExpert]).flat(),
+        ],
+        epochs: 1,
+        batchSequences: pretraining.batchSequences,
+        observationWeight: pretraining.observationWeight,
+      },
+      optimizer: { learningRate: pretraining.learningRate, schedule: "linear", warmupSteps: 50 },
+    },
+    note,
+  );
+  const second = await imitate(
+    {
+      out: join(work, "imitation"),
+      model: { path: first },
+      sft: {
+        data: [finds],
+        epochs: imitation.epochs,
+        batchSequences: imitation.batchSequences,
+        observationWeight: imitation.observationWeight,
+      },
+      optimizer: { learningRate: imitation.learningRate, schedule: "linear", warmupSteps: 10 },
+    },
+    note,
+  );
+  await rm(out, { recursive: true, force: true });
+  await cp(second, out, { recursive: true });
+  const files: Record<string, string> = {};
+  for (const name of (await readdir(out)).sort())
+    files[name] = createHash("sha256")
+      .update(await readFile(join(out, name)))
+      .digest("hex");
+  const manifest = { madeBy: "echo-grpo make-start-policy", recipe: START_POLICY_RECIPE, sha256: files };
+  await writeFile(join(out, "manifest.json"), `${JSON.stringify(manifest, null, 2)}\n`);
+  note(`starting policy: ${out}`);
+}
+
+/** Runs one sft configuration to its end; returns the directory of the model it leaves. */
+async function imitate(
+  settings: Pick<TrainConfig, "out"> & Record<string, unknown>,
+  note: (message: string) => void,
+): Promise<string> {
+  const config = parseConfig(
+    {
+      algorithm: "sft",
+      seed: START_POLICY_RECIPE.seed,
+      checkpointEvery: 1_000_000,
+      keepCheckpoints: 1,
+      ...settings,
+    },
+    "make-start-policy",
+  );
+  const run = await startRun(config, { onProblem: note });
+  const progress = new Progress({ steps: run.steps });
+  try {
+    await train(run, { progress });
+    return join(config.out, "checkpoints", `step-${run.steps}`, "model");
+  } finally {
+    progress.end();
+    await closeRun(run);
+  }
+}
+
+/** A document as the imitation reader wants it; what carries a loss is decided by its roles. */
+function asTrajectory({ id, ids, roles }: Document, index: number): Trajectory {
+  return {
+    schema: 1,
+    taskId: id,
+    task: index,
+    rollout: 0,
+    author: "script",
+    policyVersion: 0,
+    ids,
+    roles,
+    logprobs: [],
+    temperature: 0,
+    turns: 1,
+    reward: 0,
+    stopReason: "submitted",
+    exact: true,
+    warnings: 0,
+  };
+}
+
+async function write(path: string, trajectories: readonly Trajectory[]): Promise<string> {
+  const writer = await TrajectoryWriter.open(path, { existing: "refuse" });
+  for (const trajectory of trajectories) await writer.write(trajectory);
+  await writer.close();
+  return path;
+}

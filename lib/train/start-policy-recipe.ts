@@ -1,0 +1,38 @@
+/**
+ * How the starting policy of TinyTerm is made: what plays the pretrained model of the paper. First pretraining, on documents that teach
+ * copying and recall and on transcripts of other worlds; then a short imitation of random valid commands, so that the policy knows
+ * how to speak but not what to do. Sizes are numbers of documents; every document is read once per entry of `repeats`.
+ */
+export const START_POLICY_RECIPE = {
+  seed: 1,
+  architecture: {
+    hiddenSize: 128,
+    intermediateSize: 384,
+    numLayers: 4,
+    numHeads: 4,
+    numKvHeads: 2,
+    headDim: 32,
+    maxPositions: 512,
+  },
+  pretraining: {
+    copyDocuments: 14_000,
+    recallDocuments: 8_400,
+    documentTokens: 64,
+    /** Transcripts of other worlds by an agent of random commands, and by their expert. */
+    randomTranscripts: 3_000,
+    expertTranscripts: 300,
+    /** Times every transcript is read. */
+    transcriptRepeats: 3,
+    batchSequences: 48,
+    /** Weight of what the documents bring as news, and of what the terminal said. */
+    observationWeight: 1,
+    learningRate: 1e-3,
+  },
+  imitation: {
+    randomTranscripts: 2_000,
+    epochs: 3,
+    batchSequences: 32,
+    observationWeight: 0.3,
+    learningRate: 5e-4,
+  },
+} as const;
