@@ -30,7 +30,7 @@ export const START_POLICY_RECIPE = {
   },
   imitation: {
     randomTranscripts: 2_000,
-    epochs: 3,
+    epochs: 5,
     batchSequences: 32,
     observationWeight: 0.3,
     learningRate: 5e-4,
