@@ -42,8 +42,8 @@ describe.skipIf(!linux)("TinyTerm in a real bash", () => {
   it("is solved now and then by random commands", async () => {
     const { trajectories } = await record("random", "train", 160);
     const solved = trajectories.filter(({ reward }) => reward === 1).length / trajectories.length;
-    expect(solved).toBeGreaterThan(0.03);
-    expect(solved).toBeLessThan(0.22);
+    expect(solved).toBeGreaterThan(0.1);
+    expect(solved).toBeLessThan(0.3);
     expect(trajectories.filter(({ warnings }) => warnings > 0)).toEqual([]);
   });
 
