@@ -25,6 +25,7 @@ export class Deadline {
     const end = (outcome: Raced<never>, reason: unknown): void => {
       if (this.outcome) return;
       this.outcome = outcome;
+      // Before the signal: work that rejects because it is told to stop has not failed.
       resolve(outcome);
       this.controller.abort(reason);
     };
@@ -50,8 +51,7 @@ export class Deadline {
       try {
         return { kind: "done", value: await work(this.signal) };
       } catch (error) {
-        // Work that rejects because it was told to stop has not failed.
-        return this.outcome ?? { kind: "failed", error };
+        return { kind: "failed", error };
       }
     };
     return Promise.race([run(), this.ended]);

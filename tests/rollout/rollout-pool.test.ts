@@ -187,25 +187,30 @@ describe("ends", () => {
 });
 
 describe("slots", () => {
-  test("never more than `count` at once, first come first served", async () => {
+  test("never more than `count` at once, first come first served, also afterwards", async () => {
     const slots = new Slots(2);
     const order: number[] = [];
     let running = 0;
     let most = 0;
-    await Promise.all(
-      [...Array(9).keys()].map((i) =>
-        slots
-          .run(async () => {
-            order.push(i);
-            most = Math.max(most, ++running);
-            await new Promise((resolve) => setImmediate(resolve));
-            running--;
-            if (i === 4) throw new Error("four");
-          })
-          .catch((error) => expect(String(error)).toContain("four")),
-      ),
-    );
-    expect(order).toEqual([...Array(9).keys()]);
+    const wave = (first: number): Promise<unknown> =>
+      Promise.all(
+        [...Array(9).keys()]
+          .map((n) => first + n)
+          .map((i) =>
+            slots
+              .run(async () => {
+                order.push(i);
+                most = Math.max(most, ++running);
+                await new Promise((resolve) => setImmediate(resolve));
+                running--;
+                if (i === 4) throw new Error("four");
+              })
+              .catch((error) => expect(String(error)).toContain("four")),
+          ),
+      );
+    await wave(0);
+    await wave(9);
+    expect(order).toEqual([...Array(18).keys()]);
     expect(most).toBe(2);
   });
 
