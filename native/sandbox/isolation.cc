@@ -6,14 +6,17 @@
 #include <limits.h>
 #include <poll.h>
 #include <sched.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -57,6 +60,40 @@ bool become_nobody() {
   if (setresuid(kNobody, kNobody, kNobody) != 0) return false;
   // A change of user hides /proc/self from us and forgets the death signal; both are needed.
   return prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0;
+}
+
+bool can_become(uid_t uid) {
+  pid_t child = fork();
+  if (child == 0) _exit(setresgid(uid, uid, uid) == 0 && setresuid(uid, uid, uid) == 0 ? 0 : 1);
+  int status = 1;
+  return child > 0 && waitpid(child, &status, 0) == child && status == 0;
+}
+
+// Claims a block of uids against other supervisors: an abstract socket is free again when its owner ends, however it ends.
+bool claim_uids(Isolation& isolation) {
+  // Both ranges are kept free by convention; a container may map only the lower one.
+  constexpr uid_t kFirst = 65600, kLast = 524000, kLow = 60578, kLowEnd = 61183;
+  const auto claim = [&isolation](uid_t first) {
+    sockaddr_un address = {};
+    address.sun_family = AF_UNIX;
+    int length = snprintf(address.sun_path + 1, sizeof(address.sun_path) - 1, "echo-grpo-sandbox-%u", first);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return false;
+    socklen_t size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1) + static_cast<socklen_t>(length);
+    if (bind(fd, reinterpret_cast<sockaddr*>(&address), size) == 0) {
+      isolation.first_uid = first;
+      return true;
+    }
+    close(fd);
+    return false;
+  };
+  bool high = can_become(kLast);
+  uid_t first = high ? kFirst : kLow, last = high ? kLast : kLowEnd;
+  if (!high && !can_become(kLowEnd)) return false;
+  for (; first + kUidsPerSupervisor <= last; first += kUidsPerSupervisor) {
+    if (claim(first)) return true;
+  }
+  return false;
 }
 
 bool touch(const std::string& path) {
@@ -133,6 +170,9 @@ bool enter_user_namespace(Isolation& isolation, std::string& error) {
 }
 
 bool apply(Isolation& isolation, const std::string& temporary_directory, std::string& error) {
+  if (isolation.uid_per_sandbox && !claim_uids(isolation)) {
+    isolation.uid_per_sandbox = isolation.unprivileged_uid = isolation.counts_processes_alone = false;
+  }
   if (isolation.namespaces) {
     if (isolation.user_namespace && !enter_user_namespace(isolation, error)) return false;
     if (unshare(CLONE_NEWNS) != 0) return fail(error, "mount namespace");

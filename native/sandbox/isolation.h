@@ -24,8 +24,10 @@ struct Isolation {
   bool seccomp = false;
   // We are root and commands are not.
   bool unprivileged_uid = false;
-  // Every sandbox has a uid of its own (root without user namespaces).
+  // Every sandbox has a uid of its own (root without user namespaces): `first_uid` plus its slot. No other supervisor here uses
+  // these, for killing everything of such a uid is how such a sandbox is ended.
   bool uid_per_sandbox = false;
+  uid_t first_uid = 0;
   // RLIMIT_NPROC counts this sandbox alone.
   bool counts_processes_alone = false;
   std::string base;
@@ -45,7 +47,7 @@ std::string layer_names(const Isolation& isolation);
 bool enter_isolation(const std::string& allowed, const std::string& temporary_directory,
                      const SandboxLimits& limits, Isolation& isolation, std::string& error);
 
-// The uid of a sandbox where each has its own; 61184-65519 is what systemd keeps for such users.
-inline uid_t sandbox_uid(unsigned serial) { return 61184 + serial % 4336; }
+// How many sandboxes can have a uid of their own at once.
+constexpr unsigned kUidsPerSupervisor = 300;
 
 }  // namespace echo

@@ -145,11 +145,11 @@ void make_ruleset(KeeperState& state) {
   if (state.ruleset < 0) give_up("landlock");
 }
 
-void prepare(KeeperState& state, unsigned serial) {
+void prepare(KeeperState& state, unsigned slot) {
   const Isolation& isolation = *state.isolation;
-  state.root = sandbox_root(isolation, serial);
+  state.root = sandbox_root(isolation, slot);
   state.changes_user = isolation.uid_per_sandbox;
-  state.uid = sandbox_uid(serial);
+  state.uid = isolation.first_uid + slot;
   if (isolation.user_namespace && !map_user(isolation.proc_fd)) give_up("user namespace map");
   if (isolation.namespaces) {
     mount_private(kVisibleRoot, isolation, state.uid, state.changes_user);
@@ -259,9 +259,10 @@ void kill_everything(KeeperState& state) {
       _exit(0);
     }
   }
+  bool all_at_once = isolation.namespaces || state.changes_user;
   for (;;) {
-    if (!isolation.namespaces) kill_descendants(isolation.proc_fd, getpid(), {});
-    pid_t pid = waitpid(-1, nullptr, isolation.namespaces ? 0 : WNOHANG);
+    if (!all_at_once) kill_descendants(isolation.proc_fd, getpid(), {});
+    pid_t pid = waitpid(-1, nullptr, all_at_once ? 0 : WNOHANG);
     if (pid < 0 && errno == ECHILD) return;
     if (pid == 0) usleep(1000);
   }
@@ -330,7 +331,7 @@ ssize_t receive(int socket, char* buffer, size_t size, int* fds, int& count) {
 
 KeeperState the_state;
 
-[[noreturn]] void run_keeper(const Isolation& isolation, unsigned serial, int socket) {
+[[noreturn]] void run_keeper(const Isolation& isolation, unsigned slot, int socket) {
   prctl(PR_SET_PDEATHSIG, isolation.namespaces ? SIGKILL : 0, 0, 0, 0);
   setsid();
   int null = open("/dev/null", O_RDWR);
@@ -347,17 +348,17 @@ KeeperState the_state;
   own = isolation;
   own.proc_fd = kSocketFd + 1;
   the_state.isolation = &own;
-  prepare(the_state, serial);
+  prepare(the_state, slot);
   keep(the_state);
 }
 
 }  // namespace
 
-std::string sandbox_root(const Isolation& isolation, unsigned serial) {
-  return isolation.namespaces ? kVisibleRoot : isolation.base + "/" + std::to_string(serial);
+std::string sandbox_root(const Isolation& isolation, unsigned slot) {
+  return isolation.namespaces ? kVisibleRoot : isolation.base + "/" + std::to_string(slot);
 }
 
-bool start_keeper(const Isolation& isolation, unsigned serial, Keeper& keeper, std::string& error) {
+bool start_keeper(const Isolation& isolation, unsigned slot, Keeper& keeper, std::string& error) {
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
     error = std::string("socketpair: ") + strerror(errno);
@@ -367,7 +368,7 @@ bool start_keeper(const Isolation& isolation, unsigned serial, Keeper& keeper, s
   if (isolation.namespaces) flags |= CLONE_NEWPID | CLONE_NEWNS;
   if (isolation.user_namespace) flags |= CLONE_NEWUSER;
   long pid = syscall(SYS_clone, flags, 0, 0, 0, 0);
-  if (pid == 0) run_keeper(isolation, serial, ends[1]);
+  if (pid == 0) run_keeper(isolation, slot, ends[1]);
   if (pid < 0) error = std::string("clone: ") + strerror(errno);
   close(ends[1]);
   if (pid < 0) {

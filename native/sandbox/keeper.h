@@ -34,8 +34,8 @@ struct KeeperReply {
   int fd = -1;
 };
 
-// Starts the keeper of sandbox `serial`. The caller closes `socket` and reaps `pid`.
-bool start_keeper(const Isolation& isolation, unsigned serial, Keeper& keeper, std::string& error);
+// Starts the keeper of the sandbox in slot `slot`. The caller closes `socket` and reaps `pid`.
+bool start_keeper(const Isolation& isolation, unsigned slot, Keeper& keeper, std::string& error);
 
 // Sends one order with up to three descriptors. False when the keeper is gone.
 bool send_to_keeper(int socket, char kind, std::string_view text, const int* fds, int count);
@@ -44,6 +44,6 @@ bool send_to_keeper(int socket, char kind, std::string_view text, const int* fds
 bool receive_from_keeper(int socket, KeeperReply& reply);
 
 // Where the sandbox's root lies, as its own processes see it.
-std::string sandbox_root(const Isolation& isolation, unsigned serial);
+std::string sandbox_root(const Isolation& isolation, unsigned slot);
 
 }  // namespace echo

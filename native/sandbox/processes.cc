@@ -23,32 +23,33 @@ struct ProcessEntry {
   uid_t uid;
 };
 
+bool read_process(int proc_fd, const char* name, ProcessEntry& entry) {
+  int fd = openat(proc_fd, (std::string(name) + "/stat").c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  char text[1024];
+  ssize_t length = read(fd, text, sizeof(text) - 1);
+  struct stat info = {};
+  fstat(fd, &info);
+  close(fd);
+  if (length <= 0) return false;
+  text[length] = 0;
+  entry.pid = atoi(name);
+  entry.uid = info.st_uid;
+  // The name may hold spaces and parentheses; the fields start after the last one.
+  const char* fields = strrchr(text, ')');
+  return fields != nullptr &&
+         sscanf(fields + 1, " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld", &entry.state,
+                &entry.parent, &entry.threads) == 3;
+}
+
 std::vector<ProcessEntry> list_processes(int proc_fd) {
   std::vector<ProcessEntry> entries;
   int fd = openat(proc_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   DIR* directory = fd < 0 ? nullptr : fdopendir(fd);
   if (directory == nullptr) return entries;
   while (dirent* found = readdir(directory)) {
-    pid_t pid = atoi(found->d_name);
-    if (pid <= 0) continue;
-    std::string path = std::string(found->d_name) + "/stat";
-    int stat_fd = openat(proc_fd, path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (stat_fd < 0) continue;
-    char text[1024];
-    ssize_t length = read(stat_fd, text, sizeof(text) - 1);
-    struct stat info = {};
-    fstat(stat_fd, &info);
-    close(stat_fd);
-    if (length <= 0) continue;
-    text[length] = 0;
-    // The name may hold spaces and parentheses; the fields start after the last one.
-    const char* fields = strrchr(text, ')');
-    ProcessEntry entry = {pid, 0, 0, 1, info.st_uid};
-    if (fields != nullptr &&
-        sscanf(fields + 1, " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld", &entry.state,
-               &entry.parent, &entry.threads) == 3) {
-      entries.push_back(entry);
-    }
+    ProcessEntry entry;
+    if (atoi(found->d_name) > 0 && read_process(proc_fd, found->d_name, entry)) entries.push_back(entry);
   }
   closedir(directory);
   return entries;
@@ -58,10 +59,40 @@ bool contains(const std::vector<pid_t>& pids, pid_t pid) {
   return std::find(pids.begin(), pids.end(), pid) != pids.end();
 }
 
+// Children of a process with one thread, as ours and shells are; false where the kernel keeps no such list.
+bool read_children(int proc_fd, pid_t pid, std::vector<pid_t>& children) {
+  std::string name = std::to_string(pid);
+  int fd = openat(proc_fd, (name + "/task/" + name + "/children").c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  std::string text;
+  char buffer[4096];
+  for (ssize_t n; (n = read(fd, buffer, sizeof(buffer))) > 0;) text.append(buffer, static_cast<size_t>(n));
+  close(fd);
+  for (const char* at = text.c_str(); *at != 0;) {
+    char* end;
+    children.push_back(static_cast<pid_t>(strtol(at, &end, 10)));
+    at = *end == 0 ? end : end + 1;
+  }
+  return true;
+}
+
 std::vector<pid_t> living_descendants(int proc_fd, pid_t ancestor, const std::vector<pid_t>& spared) {
+  std::vector<pid_t> children;
+  // The list knows no children of other threads, so an empty-handed walk is checked against the whole table.
+  std::vector<pid_t> living;
+  if (read_children(proc_fd, ancestor, children)) {
+    for (size_t i = 0; i < children.size(); i++) {
+      if (contains(spared, children[i])) continue;
+      ProcessEntry entry;
+      if (read_process(proc_fd, std::to_string(children[i]).c_str(), entry) && entry.state != 'Z') {
+        living.push_back(children[i]);
+      }
+      read_children(proc_fd, children[i], children);
+    }
+    if (!living.empty()) return living;
+  }
   std::vector<ProcessEntry> all = list_processes(proc_fd);
   std::vector<pid_t> family = {ancestor};
-  std::vector<pid_t> living;
   for (size_t i = 0; i < family.size(); i++) {
     for (const ProcessEntry& entry : all) {
       if (entry.parent != family[i] || contains(spared, entry.pid) || contains(family, entry.pid)) continue;

@@ -46,7 +46,7 @@ void close_fd(int& fd) {
 
 struct Box {
   uint32_t id = 0;
-  unsigned serial = 0;
+  unsigned slot = 0;
   Keeper keeper;
   int root_fd = -1;
   // Ends of the running shell or script; closing one takes it out of the epoll set.
@@ -100,6 +100,7 @@ class Supervisor {
   void finish(Box& box, int exit_code);
   void lose(Box& box, ErrorCode code, std::string_view text);
   void close_shell(Box& box);
+  void kill_orphans();
   void reap();
   int next_timeout() const;
   void run_deadlines();
@@ -107,7 +108,9 @@ class Supervisor {
 
   const Isolation& isolation_;
   int epoll_ = -1, signals_ = -1;
-  unsigned next_serial_ = 0;
+  // Lowest slots first, so that they stay below the number of uids.
+  std::set<unsigned> free_slots_;
+  unsigned slots_ = 0;
   bool replies_watched_ = false, reader_gone_ = false;
   std::string input_, replies_;
   size_t reply_start_ = 0;
@@ -217,14 +220,21 @@ void Supervisor::handle(std::string_view request) {
 }
 
 void Supervisor::create(uint32_t call, uint32_t id) {
+  if (free_slots_.empty()) {
+    if (isolation_.uid_per_sandbox && slots_ == kUidsPerSupervisor) {
+      return error(call, ErrorCode::kLimit, "more than 300 sandboxes at once");
+    }
+    free_slots_.insert(slots_++);
+  }
   auto box = std::make_unique<Box>();
   box->id = id;
-  box->serial = next_serial_++;
+  box->slot = *free_slots_.begin();
   box->call = call;
   std::string reason;
-  if (!start_keeper(isolation_, box->serial, box->keeper, reason)) return error(call, ErrorCode::kStart, reason);
+  if (!start_keeper(isolation_, box->slot, box->keeper, reason)) return error(call, ErrorCode::kStart, reason);
   watch(box->keeper.socket, EPOLLIN, id, Channel::kKeeper);
   keepers_[box->keeper.pid] = id;
+  free_slots_.erase(box->slot);
   boxes_[id] = std::move(box);
 }
 
@@ -261,7 +271,7 @@ void Supervisor::start_shell(Box& box) {
   int commands[2] = {-1, -1}, output[2] = {-1, -1}, control[2] = {-1, -1};
   bool made = pipe2(commands, O_CLOEXEC) == 0 && pipe2(output, O_CLOEXEC) == 0 && pipe2(control, O_CLOEXEC) == 0;
   const int theirs[3] = {commands[0], output[1], control[1]};
-  if (box.cwd.empty()) box.cwd = sandbox_root(isolation_, box.serial);
+  if (box.cwd.empty()) box.cwd = sandbox_root(isolation_, box.slot);
   made = made && send_to_keeper(box.keeper.socket, kKeeperShell, box.cwd, theirs, 3);
   box.command_fd = commands[1];
   box.output_fd = output[0];
@@ -322,7 +332,7 @@ void Supervisor::write_file(Box& box, uint32_t call, PayloadReader reader) {
   if (box.root_fd < 0) return error(call, ErrorCode::kGone, "the sandbox is not ready");
   std::string_view path = reader.bytes(reader.u32());
   std::string reason;
-  long owner = isolation_.uid_per_sandbox ? static_cast<long>(sandbox_uid(box.serial)) : -1;
+  long owner = isolation_.uid_per_sandbox ? static_cast<long>(isolation_.first_uid + box.slot) : -1;
   if (write_file_beneath(box.root_fd, path, reader.rest, owner, reason)) return ok(call);
   error(call, ErrorCode::kPath, reason);
 }
@@ -444,7 +454,7 @@ void Supervisor::finish(Box& box, int exit_code) {
   close_fd(box.once_fd);
   deadlines_.erase({box.deadline, box.id});
   // Below the root the answer is relative to it; elsewhere it is the whole path.
-  std::string root = sandbox_root(isolation_, box.serial);
+  std::string root = sandbox_root(isolation_, box.slot);
   std::string_view cwd = box.once_ran ? std::string_view() : box.cwd;
   if (cwd == root) cwd = {};
   else if (cwd.substr(0, root.size() + 1) == root + "/") cwd.remove_prefix(root.size() + 1);
@@ -472,26 +482,31 @@ void Supervisor::close_shell(Box& box) {
   box.shell_runs = false;
 }
 
+void Supervisor::kill_orphans() {
+  std::vector<pid_t> keepers;
+  for (const auto& [pid, id] : keepers_) keepers.push_back(pid);
+  kill_descendants(isolation_.proc_fd, getpid(), keepers);
+}
+
 void Supervisor::reap() {
   for (pid_t pid; (pid = waitpid(-1, nullptr, WNOHANG)) > 0;) {
     auto found = keepers_.find(pid);
     if (found == keepers_.end()) continue;
     uint32_t id = found->second;
     keepers_.erase(found);
+    Box& box = *boxes_[id];
     if (!isolation_.namespaces) {
       // What a murdered keeper left behind is ours now.
-      std::vector<pid_t> others;
-      for (const auto& [other, unused] : keepers_) others.push_back(other);
-      kill_descendants(isolation_.proc_fd, getpid(), others);
-      remove_tree(AT_FDCWD, sandbox_root(isolation_, boxes_[id]->serial).c_str());
+      if (box.phase != Phase::kDestroying) kill_orphans();
+      remove_tree(AT_FDCWD, sandbox_root(isolation_, box.slot).c_str());
     }
-    Box& box = *boxes_[id];
     deadlines_.erase({box.deadline, id});
     if (box.phase == Phase::kDestroying) {
       ok(box.destroy_call);
     } else if (box.phase != Phase::kIdle) {
       error(box.call, box.phase == Phase::kStarting ? ErrorCode::kStart : ErrorCode::kGone, "the sandbox has died");
     }
+    free_slots_.insert(box.slot);
     boxes_.erase(id);
   }
 }
@@ -524,7 +539,11 @@ int Supervisor::shut_down() {
     if (!keepers_.empty()) usleep(1000);
   }
   for (const auto& [pid, id] : keepers_) kill(pid, SIGKILL);
-  if (!isolation_.namespaces) remove_tree(AT_FDCWD, isolation_.base.c_str());
+  keepers_.clear();
+  if (!isolation_.namespaces) {
+    kill_orphans();
+    remove_tree(AT_FDCWD, isolation_.base.c_str());
+  }
   return 0;
 }
 

@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { chmodSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -25,7 +26,7 @@ describe("when the trainer dies", () => {
       env: { ...process.env, TMPDIR: directory },
     });
     const closed = new Promise((resolve) => trainer.once("exit", resolve));
-    await new Promise((resolve) => trainer.stdout.once("data", resolve));
+    await Promise.race([once(trainer.stdout, "data"), closed]);
     await sleep(200);
     const supervisors = `echo_grpo_sandbox ${trainer.pid} `;
     // Eight sandboxes of three sleepers, a keeper each, and the supervisor.
