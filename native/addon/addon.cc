@@ -11,6 +11,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("abiVersion", Napi::Number::New(env, echo::addon::abi_version));
   echo::addon::register_core(env, exports);
   echo::addon::register_loss(env, exports);
+  echo::addon::register_gemm(env, exports);
   echo::addon::register_model(env, exports);
   echo::addon::register_optim(env, exports);
   return exports;

@@ -109,13 +109,15 @@ void gemm_pack(const float* source, int64_t ld, bool transposed, int64_t k, int6
     const int64_t count = n - column < width ? n - column : width;
     float* out = packed + column * k;
     if (transposed) {
-      for (int64_t j = 0; j < width; j++) {
-        const float* in = source + (column + j) * ld;
-        if (j < count) {
-          for (int64_t p = 0; p < k; p++) out[p * width + j] = in[p];
-        } else {
-          for (int64_t p = 0; p < k; p++) out[p * width + j] = 0.0f;
+      // In blocks of source columns that share cache lines: writes stay within a few rows of the panel.
+      for (int64_t p0 = 0; p0 < k; p0 += 16) {
+        const int64_t p1 = p0 + 16 < k ? p0 + 16 : k;
+        for (int64_t j = 0; j < count; j++) {
+          const float* in = source + (column + j) * ld;
+          for (int64_t p = p0; p < p1; p++) out[p * width + j] = in[p];
         }
+        for (int64_t p = p0; p < p1; p++)
+          for (int64_t j = count; j < width; j++) out[p * width + j] = 0.0f;
       }
     } else {
       for (int64_t p = 0; p < k; p++) {

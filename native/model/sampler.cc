@@ -71,7 +71,7 @@ bool Sampler::reserve(int64_t rows, int64_t entries, int64_t longest) {
   worker_stride_ = padded(scratch);
   return positions_.reserve(rows) && x_.reserve(rows * c.hidden) && qkv_.reserve(rows * c.qkv_width()) &&
          qk_.reserve(rows * c.qk_width()) && out_.reserve(rows * c.q_width()) && gate_up_.reserve(rows * 2 * c.intermediate) &&
-         rstd_.reserve(rows) && qk_rstd_.reserve(rows * (c.heads + c.kv_heads)) && last_.reserve(rows * c.hidden) &&
+         rstd_.reserve(rows) && qk_rstd_.reserve(rows * (c.heads + c.kv_heads)) && mid_.reserve(rows * c.hidden) &&
          hidden_.reserve(entries * c.hidden) && logits_.reserve(entries * c.vocab) && weights_.reserve(entries * c.vocab) &&
          worker_scratch_.reserve(worker_stride_ * thread_count());
 }
@@ -134,22 +134,29 @@ void Sampler::forward(int64_t first_entry, int64_t end_entry, const int32_t* tok
       model.before_attention(layer, rows, x_.data() + i * d, positions_.data() + i, rstd_.data() + i, qkv_.data() + i * qkv,
                              qk_rstd_.data() + i * heads, qk_.data() + i * qk, scratch);
     }
+    // Of the last layer only the last row of each entry is wanted; its rows move together.
+    const bool last = layer == c.layers - 1;
     for (int64_t e = first_entry; e < end_entry; e++) {
-      const Entry& entry = entries[e];
+      Entry entry = entries[e];
       cache_rows(layer, entry, qk_.data() + entry.row * qk, qkv_.data() + entry.row * qkv);
-      attend(layer, entry, qk_.data() + entry.row * qk, out_.data() + entry.row * q, scratch);
+      int64_t to = entry.row;
+      if (last) {
+        to = begin + e - first_entry;
+        const int64_t skipped = entry.count - 1;
+        entry = {entry.slot, entry.past + skipped, entry.row + skipped, 1};
+        if (to != entry.row) std::memcpy(x_.data() + to * d, x_.data() + entry.row * d, static_cast<size_t>(d) * sizeof(float));
+      }
+      attend(layer, entry, qk_.data() + entry.row * qk, out_.data() + to * q, scratch);
     }
-    for (int64_t i = begin; i < end; i += row_block) {
-      const int64_t rows = std::min(row_block, end - i);
-      model.after_attention(layer, rows, x_.data() + i * d, out_.data() + i * q, last_.data() + i * d, rstd_.data() + i,
+    const int64_t after_end = last ? begin + end_entry - first_entry : end;
+    for (int64_t i = begin; i < after_end; i += row_block) {
+      const int64_t rows = std::min(row_block, after_end - i);
+      model.after_attention(layer, rows, x_.data() + i * d, out_.data() + i * q, mid_.data() + i * d, rstd_.data() + i,
                             gate_up_.data() + i * 2 * c.intermediate, x_.data() + i * d, scratch);
     }
   }
   const int64_t count = end_entry - first_entry;
-  float* last = last_.data() + begin * d;
-  for (int64_t e = first_entry; e < end_entry; e++)
-    std::memcpy(last + (e - first_entry) * d, x_.data() + (entries[e].row + entries[e].count - 1) * d,
-                static_cast<size_t>(d) * sizeof(float));
+  const float* last = x_.data() + begin * d;
   float* hidden = hidden_.data() + first_entry * d;
   model.kernels_->rmsnorm_forward(count, d, last, model.value(model.layout_.final_norm), c.rms_norm_eps, hidden, nullptr);
   model.kernels_->gemm({count, c.vocab, d, hidden, d, false, model.head_.data(), 0, true, logits_.data() + first_entry * c.vocab, c.vocab,

@@ -68,7 +68,7 @@ class Sampler {
 
   std::vector<Entry> entries_;
   Buffer<int32_t> positions_;
-  Buffer<float> x_, qkv_, qk_, out_, gate_up_, rstd_, qk_rstd_, last_, hidden_, logits_, weights_, worker_scratch_;
+  Buffer<float> x_, qkv_, qk_, out_, gate_up_, rstd_, qk_rstd_, mid_, hidden_, logits_, weights_, worker_scratch_;
   int64_t worker_stride_ = 0;
 };
 
