@@ -11,7 +11,7 @@ inline constexpr int abi_version = 1;
 void register_core(Napi::Env env, Napi::Object exports);
 void register_loss(Napi::Env env, Napi::Object exports);
 void register_gemm(Napi::Env env, Napi::Object exports);
-void register_model(Napi::Env env, Napi::Object exports);
+void register_decoder(Napi::Env env, Napi::Object exports);
 void register_optim(Napi::Env env, Napi::Object exports);
 
 }  // namespace echo::addon

@@ -117,7 +117,7 @@ class Decoder {
   void after_attention(int64_t layer, int64_t rows, const float* x, const float* out, float* mid, float* rstd2, float* gate_up, float* next,
                        float* scratch) const;
 
-  void forward(const Group& group, bool training);
+  void forward(const Group& group);
   void forward_attention(const Group& group, int64_t layer);
   // final_x_ holds the gathered rows; writes hidden_ (normed) and final_rstd_.
   void norm_head_rows(const int32_t* rows, int64_t count);

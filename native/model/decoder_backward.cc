@@ -34,7 +34,7 @@ Status Decoder::forward_backward(const PackedBatch& batch, const DecoderLoss& lo
       *field.first = at;
       at += padded(field.second * rows);
     }
-    forward(group, true);
+    forward(group);
     const Status status = head_loss(group, loss, totals);
     if (status != Status::ok) return status;
     backward(group);

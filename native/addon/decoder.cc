@@ -3,46 +3,14 @@
 #include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
-#include "../model/decoder.h"
-#include "../model/sampler.h"
-#include "checked.h"
+#include "model.h"
 #include "register.h"
 
 namespace echo::addon {
 namespace {
 
 using Floats = std::shared_ptr<Buffer<float>>;
-
-std::string at(const char* name, int64_t index) { return std::string(name) + "[" + std::to_string(index) + "]"; }
-
-bool out_of_range(Napi::Env env, const std::string& what, const std::string& expected, const std::string& got) {
-  return throw_error(env, "ERR_OUT_OF_RANGE", "[native decoder] " + what + ": expected " + expected + ", got " + got + ".");
-}
-
-bool take_object(Napi::Value value, const char* name, Napi::Object& out) {
-  if (!value.IsObject())
-    return throw_error(value.Env(), "ERR_INVALID_TYPE", std::string("[native decoder] ") + name + ": expected an object.");
-  out = value.As<Napi::Object>();
-  return true;
-}
-
-bool take_temperature(Napi::Value value, float& out) {
-  double number = 0;
-  if (!take_number(value, "temperature", number)) return false;
-  out = static_cast<float>(number);
-  if (!(out > 0) || !std::isfinite(out) || !std::isfinite(1.0f / out))
-    return out_of_range(value.Env(), "temperature", "a finite number > 0", std::to_string(number));
-  return true;
-}
-
-bool check_ids(Napi::Env env, const char* name, const View<int32_t>& ids, int64_t vocab) {
-  for (int64_t i = 0; i < ids.length; i++)
-    if (ids.data[i] < 0 || ids.data[i] >= vocab)
-      return out_of_range(env, at(name, i), "a token from 0 to " + std::to_string(vocab - 1), std::to_string(ids.data[i]));
-  return true;
-}
 
 bool take_batch(const Napi::CallbackInfo& info, const DecoderConfig& config, View<int32_t>& ids, PackedBatch& batch) {
   const Napi::Env env = info.Env();
@@ -167,104 +135,6 @@ Napi::Array parameter_list(Napi::Env env, const Decoder& decoder) {
   return list;
 }
 
-// Tells the garbage collector of memory it cannot see, for as long as it lives.
-class ExternalMemory {
- public:
-  ExternalMemory(Napi::Env env, int64_t bytes) : env_(env), bytes_(bytes) { Napi::MemoryManagement::AdjustExternalMemory(env_, bytes_); }
-  ExternalMemory(const ExternalMemory&) = delete;
-  ExternalMemory& operator=(const ExternalMemory&) = delete;
-  ~ExternalMemory() { Napi::MemoryManagement::AdjustExternalMemory(env_, -bytes_); }
-
- private:
-  Napi::Env env_;
-  int64_t bytes_;
-};
-
-template <typename Callable>
-void method(Napi::Env env, Napi::Object object, const char* name, Callable callable) {
-  object.Set(name, Napi::Function::New(env, std::move(callable), name));
-}
-
-void sampler_step(const Napi::CallbackInfo& info, Sampler& sampler, int64_t vocab) {
-  const Napi::Env env = info.Env();
-  View<int32_t> slots, counts, tokens, out_ids;
-  View<uint64_t> seeds;
-  View<float> out_logprobs;
-  float temperature = 0;
-  if (!take(info[0], "slots", -1, slots)) return;
-  const int64_t entries = slots.length;
-  if (!take(info[1], "counts", entries, counts) || !take(info[2], "tokens", -1, tokens) || !take(info[3], "seeds", entries, seeds) ||
-      !take_temperature(info[4], temperature) || !take(info[5], "outIds", entries, out_ids) ||
-      !take(info[6], "outLogprobs", entries, out_logprobs) || !check_ids(env, "tokens", tokens, vocab))
-    return;
-  std::vector<bool> used(static_cast<size_t>(sampler.slots()));
-  int64_t total = 0;
-  for (int64_t i = 0; i < entries; i++) {
-    const int64_t slot = slots.data[i], count = counts.data[i];
-    if (slot < 0 || slot >= sampler.slots()) {
-      out_of_range(env, at("slots", i), "0 to " + std::to_string(sampler.slots() - 1), std::to_string(slot));
-      return;
-    }
-    if (used[static_cast<size_t>(slot)]) {
-      out_of_range(env, at("slots", i), "each slot once", std::to_string(slot) + " again");
-      return;
-    }
-    used[static_cast<size_t>(slot)] = true;
-    const int64_t room = sampler.max_context() - sampler.length(slot);
-    if (count < 1 || count > room) {
-      out_of_range(env, at("counts", i), "1 to " + std::to_string(room) + ", the room in slot " + std::to_string(slot),
-                   std::to_string(count));
-      return;
-    }
-    if (sampler.stale(slot)) {
-      throw_error(env, "ERR_UNSUPPORTED", "[native decoder] slot " + std::to_string(slot) +
-                                              " holds tokens of parameters that have changed since. Truncate it to 0 first.");
-      return;
-    }
-    total += count;
-  }
-  if (total != tokens.length) {
-    out_of_range(env, "tokens", "the sum of counts, " + std::to_string(total), std::to_string(tokens.length));
-    return;
-  }
-  const Status status = sampler.step(
-      {entries, slots.data, counts.data, tokens.data, seeds.data, temperature, out_ids.data, out_logprobs.data});
-  if (status == Status::not_finite) {
-    throw_error(env, "ERR_NON_FINITE", "[native decoder] the logits are not finite: the parameters have diverged.");
-    return;
-  }
-  check_status(env, "sampler.step", status);
-}
-
-Napi::Value create_sampler(const Napi::CallbackInfo& info, const std::shared_ptr<Decoder>& decoder) {
-  const Napi::Env env = info.Env();
-  int64_t slots = 0, max_context = 0;
-  if (!take_integer(info[0], "slots", 1, 1 << 20, slots) ||
-      !take_integer(info[1], "maxContext", 1, decoder->config().max_positions, max_context))
-    return env.Undefined();
-  const std::shared_ptr<Sampler> sampler = Sampler::create(decoder, slots, max_context);
-  if (sampler == nullptr) {
-    check_status(env, "createSampler", Status::out_of_memory);
-    return env.Undefined();
-  }
-  const auto memory = std::make_shared<ExternalMemory>(env, sampler->bytes());
-  const int64_t vocab = decoder->config().vocab;
-  Napi::Object object = Napi::Object::New(env);
-  method(env, object, "step", [sampler, memory, vocab](const Napi::CallbackInfo& call) { sampler_step(call, *sampler, vocab); });
-  method(env, object, "length", [sampler](const Napi::CallbackInfo& call) -> Napi::Value {
-    int64_t slot = 0;
-    if (!take_integer(call[0], "slot", 0, sampler->slots() - 1, slot)) return call.Env().Undefined();
-    return Napi::Number::New(call.Env(), static_cast<double>(sampler->length(slot)));
-  });
-  method(env, object, "truncate", [sampler](const Napi::CallbackInfo& call) {
-    int64_t slot = 0, length = 0;
-    if (take_integer(call[0], "slot", 0, sampler->slots() - 1, slot) &&
-        take_integer(call[1], "length", 0, sampler->max_context(), length))
-      sampler->truncate(slot, length);
-  });
-  return object;
-}
-
 bool take_config(Napi::Value value, DecoderConfig& config) {
   Napi::Object object;
   if (!take_object(value, "config", object)) return false;
@@ -351,7 +221,7 @@ Napi::Value create_decoder(const Napi::CallbackInfo& info) {
 
 }  // namespace
 
-void register_model(Napi::Env env, Napi::Object exports) {
+void register_decoder(Napi::Env env, Napi::Object exports) {
   exports.Set("createDecoder", Napi::Function::New(env, create_decoder, "createDecoder"));
 }
 
