@@ -44,3 +44,18 @@ export function living(processes: readonly ProcessId[]): ProcessId[] {
     return now !== undefined && now.start === start && now.state !== "Z" && now.state !== "X";
   });
 }
+
+/** Supervisors and keepers of the sandboxes of a trainer, wherever in the tree they are by now: each is told its process id. */
+export function sandboxProcessesOf(trainer: number): number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^[0-9]+$/.test(name))
+    .filter((name) => {
+      try {
+        const [program, owner] = readFileSync(`/proc/${name}/cmdline`, "latin1").split("\0");
+        return program.endsWith("echo_grpo_sandbox") && owner === String(trainer);
+      } catch {
+        return false;
+      }
+    })
+    .map(Number);
+}

@@ -1,0 +1,150 @@
+// A run that is killed twenty times, with 64 rollouts in flight in real shells on a machine that is busy, and resumed after each kill
+// must end with the bytes of the run that was left alone, and nothing of it may outlive a kill by a second.
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { CounterRandom } from "../../lib/random/counter-random.js";
+import { deriveSeed } from "../../lib/random/derive-seed.js";
+import { LocalSandboxProvider } from "../../lib/sandbox/local-sandbox-provider.js";
+import type { TrainConfig } from "../../lib/train/config/train-config.js";
+import type { CrashPoint } from "../../lib/train/crash-point.js";
+import { descendants, living, type ProcessId, sandboxProcessesOf } from "./process-tree.js";
+import { architecture, deterministicFiles, newPath, readLines, runTiny, tinyConfig } from "./tiny-run.js";
+import { TrainProcess } from "./train-process.js";
+import { recordedTrajectories } from "./warm-model.js";
+
+const STEPS = 24;
+const KILLS = 20;
+const POINTS: CrashPoint[] = [
+  "trajectories-written",
+  "metrics-torn",
+  "metrics-written",
+  "checkpoint-files",
+  "checkpoint-before-rename",
+  "checkpoint-after-rename",
+  "resume-before-truncate",
+  "resume-mid-truncate",
+];
+
+const provider = await LocalSandboxProvider.start().catch((error: Error) => error);
+if (provider instanceof Error) console.warn(`kill and resume were NOT verified: ${provider.message}`);
+
+/** What a random agent of TinyTerm writes, learned well enough that most actions are commands that run. */
+async function commandWriter(): Promise<string> {
+  if (provider instanceof Error) throw provider;
+  const family = "tinyterm/find";
+  const data = await recordedTrajectories("random", { family, tasks: 128, sandboxes: provider });
+  const config = tinyConfig({
+    algorithm: "sft",
+    steps: 120,
+    checkpointEvery: 1000,
+    model: { architecture: { ...architecture, hiddenSize: 48, intermediateSize: 96, numLayers: 2 } },
+    tasks: { family },
+    sft: { data: [data], observationWeight: 0.3 },
+    optimizer: { learningRate: 5e-3 },
+  });
+  return join(await runTiny(config), "checkpoints", "step-120", "model");
+}
+
+/** A command of an agent that runs at this moment: below the supervisor, and neither it nor the shell. */
+const commandsOf = (family: readonly ProcessId[]): ProcessId[] =>
+  family.filter(({ command }) => !/^(node|esbuild|bash|echo_grpo_sand)/.test(command));
+
+async function killDuringCommand(trainer: TrainProcess): Promise<ProcessId[]> {
+  await trainer.saw(/step \d+\/\d+ {2}/);
+  for (;;) {
+    const family = descendants(trainer.pid);
+    if (commandsOf(family).length > 0) return family;
+    if (trainer.child.exitCode !== null) throw new Error(`the trainer ended: ${trainer.text}`);
+    await sleep(1);
+  }
+}
+
+describe.skipIf(provider instanceof Error)("a run killed twenty times", () => {
+  let config: TrainConfig;
+  let reference: Record<string, string>;
+  let load: ChildProcess | undefined;
+  afterAll(async () => {
+    load?.kill("SIGKILL");
+    if (!(provider instanceof Error)) await provider.dispose();
+  });
+
+  beforeAll(async () => {
+    load = spawn(process.execPath, ["-e", "for (;;) Math.sqrt(2);"], { stdio: "ignore" });
+    config = tinyConfig({
+      seed: 11,
+      steps: STEPS,
+      model: { path: await commandWriter() },
+      tasks: { family: "tinyterm/find" },
+      tasksPerStep: 4,
+      groupSize: 16,
+      minibatchSequences: 32,
+      concurrency: 64,
+      limits: { maxTurns: 10 },
+      keepCheckpoints: 3,
+    });
+    const out = newPath("whole");
+    const whole = TrainProcess.start({ ...config, out });
+    expect(await whole.exit, whole.text).toEqual({ code: 0, signal: null });
+    reference = await deterministicFiles(out);
+    const lines = await readLines<{ exact: boolean }>(out, "metrics.jsonl");
+    expect(lines.every(({ exact }) => exact)).toBe(true);
+    expect(Object.keys(reference)).toHaveLength(STEPS + 1);
+  }, 600_000);
+
+  it("ends with the bytes of the run that was left alone, and leaves no process", async () => {
+    const random = new CounterRandom(deriveSeed(config.seed, "kills"));
+    // Eight named places, six in the middle of a command, six at any time; in an order of the seed's choice, a start first.
+    const plans = random.shuffle([
+      ...POINTS.filter((point) => !point.startsWith("resume")),
+      ...Array.from({ length: 6 }, () => "command" as const),
+      ...Array.from({ length: 6 }, () => "any time" as const),
+    ]);
+    plans.splice(5, 0, "resume-before-truncate");
+    plans.splice(12, 0, "resume-mid-truncate");
+    expect(plans).toHaveLength(KILLS);
+
+    const found = { commands: 0, rollouts: 0 };
+    for (const [i, plan] of plans.entries()) {
+      const environment: Record<string, string> = {};
+      if (plan !== "command" && plan !== "any time") environment.ECHO_GRPO_CRASH_AT = plan;
+      const trainer =
+        i === 0 ? TrainProcess.start(config, environment) : TrainProcess.resume(config.out, environment);
+      let family: ProcessId[] = [];
+      if (plan === "command" || plan === "any time") {
+        if (plan === "command") family = await killDuringCommand(trainer);
+        else {
+          await trainer.saw(/step \d+\/\d+ {2}/);
+          await sleep(random.next() * 2000);
+          family = descendants(trainer.pid);
+        }
+        trainer.child.kill("SIGKILL");
+        found.commands += commandsOf(family).length;
+        found.rollouts = Math.max(found.rollouts, family.filter(({ command }) => command === "bash").length);
+      } else {
+        const watch = setInterval(() => {
+          const now = descendants(trainer.pid);
+          if (now.length > 0) family = now;
+        }, 50);
+        await trainer.exit;
+        clearInterval(watch);
+      }
+      expect(await trainer.exit, `${plan}: ${trainer.text}`).toEqual({ code: null, signal: "SIGKILL" });
+      await sleep(1000);
+      expect(living(family), plan).toEqual([]);
+      // Each rollout's processes live in a namespace that ends with its keeper.
+      expect(sandboxProcessesOf(trainer.pid), plan).toEqual([]);
+    }
+    // The kills met what they were meant to meet.
+    expect(found.commands).toBeGreaterThanOrEqual(6);
+    expect(found.rollouts).toBeGreaterThanOrEqual(32);
+
+    const steps = (await readLines<{ step: number }>(config.out, "timings.jsonl")).length;
+    expect(steps).toBeLessThan(STEPS);
+    const last = TrainProcess.resume(config.out);
+    expect(await last.exit, last.text).toEqual({ code: 0, signal: null });
+    expect(await deterministicFiles(config.out)).toEqual(reference);
+  }, 600_000);
+});
