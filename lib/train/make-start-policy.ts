@@ -11,13 +11,13 @@ import { LocalSandboxProvider } from "../sandbox/local-sandbox-provider.js";
 import type { TaskFamily } from "../tasks/task-family.js";
 import { findFamily } from "../tasks/tinyterm/find/find-family.js";
 import { copyDocument } from "../tasks/tinyterm/pretraining/copy-document.js";
-import type { Document } from "../tasks/tinyterm/pretraining/document.js";
 import { recallDocument } from "../tasks/tinyterm/pretraining/recall-document.js";
 import { visitFamily } from "../tasks/tinyterm/visit/visit-family.js";
 import { Tokenizer } from "../tokens/tokenizer.js";
 import { closeRun } from "./close-run.js";
 import { parseConfig } from "./config/parse-config.js";
 import type { TrainConfig } from "./config/train-config.js";
+import { documentTrajectory } from "./document-trajectory.js";
 import { START_POLICY_RECIPE } from "./start-policy-recipe.js";
 import { startRun } from "./start-run.js";
 import { train } from "./trainer.js";
@@ -88,7 +88,7 @@ export async function makeStartPolicy(options: {
       recallDocument(tokenizer, seed, i, documentTokens),
     ),
   ];
-  const documentFile = await write(join(work, "documents.jsonl"), documents.map(asTrajectory));
+  const documentFile = await write(join(work, "documents.jsonl"), documents.map(documentTrajectory));
 
   const first = await imitate(
     {
@@ -157,27 +157,6 @@ async function imitate(
     progress.end();
     await closeRun(run);
   }
-}
-
-/** A document as the imitation reader wants it; what carries a loss is decided by its roles. */
-function asTrajectory({ id, ids, roles }: Document, index: number): Trajectory {
-  return {
-    schema: 1,
-    taskId: id,
-    task: index,
-    rollout: 0,
-    author: "script",
-    policyVersion: 0,
-    ids,
-    roles,
-    logprobs: [],
-    temperature: 0,
-    turns: 1,
-    reward: 0,
-    stopReason: "submitted",
-    exact: true,
-    warnings: 0,
-  };
 }
 
 async function write(path: string, trajectories: readonly Trajectory[]): Promise<string> {

@@ -5,7 +5,7 @@ import { NAME_POOLS } from "../../../lib/tasks/tinyterm/name-pools.js";
 import { copyDocument } from "../../../lib/tasks/tinyterm/pretraining/copy-document.js";
 import { recallDocument } from "../../../lib/tasks/tinyterm/pretraining/recall-document.js";
 import { Tokenizer } from "../../../lib/tokens/tokenizer.js";
-import { documentTrajectory } from "../../../scripts/document-trajectory.js";
+import { documentTrajectory } from "../../../lib/train/document-trajectory.js";
 
 const tokenizer = Tokenizer.fromDirectory(findFamily.tokenizer);
 const documents = (make: typeof copyDocument) => Array.from({ length: 200 }, (_, i) => make(tokenizer, 1, i));
