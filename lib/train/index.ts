@@ -1,7 +1,10 @@
+export type { Metrics } from "../report/metrics.js";
+export { Progress, type ProgressOptions } from "../report/progress.js";
 export { closeRun } from "./close-run.js";
 export { parseConfig } from "./config/parse-config.js";
 export { readConfig } from "./config/read-config.js";
 export { type TrainConfig, trainConfigSchema } from "./config/train-config.js";
+export { type EvaluatedRun, evaluate } from "./evaluate.js";
 export { resumeRun } from "./resume-run.js";
 export { startRun } from "./start-run.js";
 export type { TrainParts } from "./train-parts.js";

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { open, readFile, rm } from "node:fs/promises";
+import { link, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ConfigError } from "../errors/config-error.js";
 import { WriteError } from "../errors/write-error.js";
@@ -33,17 +33,20 @@ function lives(owner: string): boolean {
  */
 export async function lockRun(directory: string): Promise<() => Promise<void>> {
   const path = join(directory, "run.lock");
+  // Written beside and linked into place, so that nobody ever sees a lock without its owner.
+  const own = `${path}.${process.pid}`;
   for (let attempt = 0; attempt < 2; attempt++) {
     try {
-      const file = await open(path, "wx");
-      await file.writeFile(`${process.pid} ${startTime(process.pid)}\n`);
-      await file.close();
+      await writeFile(own, `${process.pid} ${startTime(process.pid)}\n`);
+      await link(own, path);
       return () => rm(path, { force: true });
     } catch (cause) {
       if ((cause as NodeJS.ErrnoException).code !== "EEXIST")
         throw new WriteError("ERR_WRITE", `[run] cannot write ${path}: ${(cause as Error).message}.`, {
           cause,
         });
+    } finally {
+      await rm(own, { force: true });
     }
     const owner = await readFile(path, "utf8").catch(() => "");
     if (lives(owner))

@@ -4,10 +4,13 @@ import { describe, expect, it } from "vitest";
 import { ConfigError } from "../../lib/errors/config-error.js";
 import { packageRoot } from "../../lib/native/package-root.js";
 import { configJsonSchema } from "../../lib/train/config/config-json-schema.js";
+import { configReference } from "../../lib/train/config/config-reference.js";
 import { describeConfig } from "../../lib/train/config/describe-config.js";
 import { editDistance } from "../../lib/train/config/edit-distance.js";
+import { knownKeys } from "../../lib/train/config/known-keys.js";
 import { parseConfig } from "../../lib/train/config/parse-config.js";
 import { readConfig } from "../../lib/train/config/read-config.js";
+import { trainConfigSchema } from "../../lib/train/config/train-config.js";
 import { newPath } from "./tiny-run.js";
 
 const minimal = { algorithm: "echo", out: "runs/a", steps: 3, model: { path: "m" } };
@@ -163,9 +166,16 @@ describe("describeConfig", () => {
   });
 });
 
-describe("schemas/config.schema.json", () => {
-  it("is current (npm run schema writes it)", async () => {
+describe("what npm run schema writes", () => {
+  it("is current: schemas/config.schema.json", async () => {
     const file = JSON.parse(await readFile(join(packageRoot(), "schemas", "config.schema.json"), "utf8"));
     expect(file).toEqual(JSON.parse(JSON.stringify(configJsonSchema())));
+  });
+
+  it("is current: docs/configuration.md, which has every key", async () => {
+    const file = await readFile(join(packageRoot(), "docs", "configuration.md"), "utf8");
+    expect(file).toBe(configReference());
+    for (const path of knownKeys(trainConfigSchema))
+      if (path[0] !== "lambdaSchedule") expect(file).toContain(`\`${path.join(".")}\``);
   });
 });
