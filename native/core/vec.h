@@ -46,6 +46,8 @@ ECHO_INLINE Vec vec_madd(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c);
 // The larger one; `b` where `a` is NaN.
 ECHO_INLINE Vec vec_max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
 ECHO_INLINE bool vec_any_greater(Vec a, Vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ) != 0; }
+// Over the lanes, none of which may be NaN.
+ECHO_INLINE float vec_largest(Vec a) { return _mm512_reduce_max_ps(a); }
 // 2^a for a <= 0, to 2 ulp: 0 -> 1 exactly, -inf -> 0, NaN -> NaN.
 ECHO_INLINE Vec vec_exp2(Vec a) {
   const Vec r = _mm512_reduce_ps(a, 0x09);  // a - floor(a)
@@ -85,6 +87,11 @@ ECHO_INLINE Vec vec_div(Vec a, Vec b) { return _mm256_div_ps(a, b); }
 ECHO_INLINE Vec vec_sqrt(Vec a) { return _mm256_sqrt_ps(a); }
 ECHO_INLINE Vec vec_madd(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
 ECHO_INLINE Vec vec_max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
+ECHO_INLINE float vec_largest(Vec a) {
+  __m128 m = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+  return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
+}
 ECHO_INLINE bool vec_any_greater(Vec a, Vec b) { return _mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ)) != 0; }
 // 2^a for a <= 0, to 2 ulp: 0 -> 1 exactly, below -126 -> 0, NaN -> NaN.
 ECHO_INLINE Vec vec_exp2(Vec a) {
@@ -139,6 +146,11 @@ ECHO_INLINE Vec vec_sqrt(Vec a) {
 }
 ECHO_INLINE Vec vec_madd(Vec a, Vec b, Vec c) { return a * b + c; }
 ECHO_INLINE Vec vec_max(Vec a, Vec b) { return vec_select((VecInt)(a > b), a, b); }
+ECHO_INLINE float vec_largest(Vec a) {
+  const float low = a[0] > a[1] ? a[0] : a[1];
+  const float high = a[2] > a[3] ? a[2] : a[3];
+  return low > high ? low : high;
+}
 ECHO_INLINE bool vec_any_greater(Vec a, Vec b) {
   const VecInt greater = (VecInt)(a > b);
   return (greater[0] | greater[1] | greater[2] | greater[3]) != 0;

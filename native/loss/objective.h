@@ -54,6 +54,7 @@ struct RowStatistics {
 struct RowDistribution {
   float max;          // max x: p_j = 2^((x_j - max) * scale) / sum
   Wide sum;
+  Wide rest_scale;    // p_j = rest_scale * exp((x_j - rest_max) / temperature)
   Wide complement;    // 1 - p_y
   float logprob;
   bool empty;         // every logit is -inf
@@ -63,11 +64,11 @@ ECHO_HD RowDistribution row_distribution(const RowStatistics& row, float tempera
   RowDistribution d;
   const Wide t = temperature;
   if (row.target_logit >= row.rest_max) {
-    const Wide rest = row.rest_sum > 0 || row.rest_sum != row.rest_sum
-                          ? row.rest_sum * wide_exp(((Wide)row.rest_max - (Wide)row.target_logit) / t)
-                          : (Wide)0;
+    const Wide shift = wide_exp(((Wide)row.rest_max - (Wide)row.target_logit) / t);
+    const Wide rest = row.rest_sum * shift;
     d.max = row.target_logit;
     d.sum = 1 + rest;
+    d.rest_scale = shift / d.sum;
     d.complement = rest / d.sum;
     // x_y - x_y is 0, but for x_y = +inf: then the row is NaN, as it should be.
     d.logprob = (float)(((Wide)row.target_logit - (Wide)row.target_logit) - wide_log1p(rest));
@@ -75,6 +76,7 @@ ECHO_HD RowDistribution row_distribution(const RowStatistics& row, float tempera
     const Wide a = ((Wide)row.target_logit - (Wide)row.rest_max) / t;
     d.max = row.rest_max;
     d.sum = row.rest_sum + wide_exp(a);
+    d.rest_scale = 1 / d.sum;
     d.complement = row.rest_sum / d.sum;
     d.logprob = (float)(a - wide_log(d.sum));
   }
@@ -82,6 +84,7 @@ ECHO_HD RowDistribution row_distribution(const RowStatistics& row, float tempera
   if (d.empty) d.logprob = -INFINITY;
   if (d.logprob != d.logprob) {
     d.sum = NAN;
+    d.rest_scale = NAN;
     d.complement = NAN;
   }
   return d;
