@@ -1,0 +1,135 @@
+import { spawnSync } from "node:child_process";
+import { performance } from "node:perf_hooks";
+import { LocalSandboxProvider } from "../lib/sandbox/local-sandbox-provider.js";
+import type { BenchTable } from "./bench-table.js";
+
+/** What the local sandbox costs: CPU of supervisor and sandboxes together by getrusage, the trainer's side apart. */
+export async function benchSandbox(): Promise<BenchTable> {
+  const rows: (string | number)[][] = [];
+  const probe = await LocalSandboxProvider.start();
+  const layers = probe.layers.join(", ");
+  await probe.dispose();
+
+  const perCommand = (command: string, count: number, boxes: number) =>
+    measure(count, async (provider) => {
+      await Promise.all(
+        Array.from({ length: boxes }, async () => {
+          const sandbox = await provider.create();
+          await sandbox.writeFile("f.txt", "one\ntwo\nthree\n");
+          for (let i = 0; i < count / boxes; i++) await sandbox.exec(command);
+          await sandbox.dispose();
+        }),
+      );
+    });
+  const add = (what: string, m: Measured, figure: string) =>
+    rows.push([what, m.cpuMs, m.trainerCpuMs, m.perSecond, figure]);
+
+  rows.push(["plain bash loop, ls", plainLoop("ls", 500), "-", "-", "for comparison"]);
+  add("exec ls", await perCommand("ls", 500, 2), "<= 1.2 CPU-ms");
+  rows.push(["plain bash loop, cat", plainLoop("cat /etc/hostname", 500), "-", "-", "for comparison"]);
+  add("exec cat f.txt", await perCommand("cat f.txt", 500, 2), "<= 1.2 CPU-ms");
+  add("exec find . | sort (two programs)", await perCommand("find . | sort", 300, 2), "<= 2.4 CPU-ms");
+  add("exec echo (builtin)", await perCommand("echo hello", 20_000, 16), ">= 10,000/s");
+  add(
+    "set-up and verification",
+    await measure(200, (provider) => setUpAndVerify(provider, 200, 4)),
+    "<= 6 CPU-ms",
+  );
+  add("256 rollouts at once, 4 commands each", await measure(256, manyAtOnce), "256 at once");
+  const delay = await hungNeighbour();
+  rows.push(["echo beside a hung command: slowest of 200, ms", delay, "-", "-", "no delay"]);
+  return {
+    title: "Local sandbox",
+    columns: ["what", "CPU-ms each", "trainer CPU-ms each", "per second", "figure"],
+    rows,
+    notes: [
+      `Layers in force: ${layers}.`,
+      "CPU-ms each: supervisor and everything in its sandboxes, set-up and end included, by getrusage.",
+      "Trainer CPU-ms: the Node process that asks, measured apart.",
+      "Set-up and verification: create, four files, first shell, a verifier in a fresh bash with one cat, dispose.",
+    ],
+  };
+}
+
+interface Measured {
+  cpuMs: number;
+  trainerCpuMs: number;
+  perSecond: number;
+}
+
+async function measure(
+  count: number,
+  work: (provider: LocalSandboxProvider) => Promise<void>,
+): Promise<Measured> {
+  const provider = await LocalSandboxProvider.start();
+  try {
+    const before = await provider.usage();
+    const trainer = process.cpuUsage();
+    const start = performance.now();
+    await work(provider);
+    const wallMs = performance.now() - start;
+    const { user, system } = process.cpuUsage(trainer);
+    const after = await provider.usage();
+    const cpuMs = after.ownCpuMs - before.ownCpuMs + after.endedCpuMs - before.endedCpuMs;
+    return {
+      cpuMs: cpuMs / count,
+      trainerCpuMs: (user + system) / 1000 / count,
+      perSecond: (count * 1000) / wallMs,
+    };
+  } finally {
+    await provider.dispose();
+  }
+}
+
+async function setUpAndVerify(provider: LocalSandboxProvider, count: number, atOnce: number): Promise<void> {
+  const worker = async () => {
+    for (let i = 0; i < count / atOnce; i++) {
+      const sandbox = await provider.create();
+      for (const path of ["a/one.txt", "a/two.txt", "b/three.txt", "b/c/four.txt"]) {
+        await sandbox.writeFile(path, "word\n");
+      }
+      await sandbox.exec("cd a");
+      await sandbox.execOnce('[ "$(cat a/one.txt)" = word ]');
+      await sandbox.dispose();
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce }, worker));
+}
+
+async function manyAtOnce(provider: LocalSandboxProvider): Promise<void> {
+  const sandboxes = await Promise.all(Array.from({ length: 256 }, () => provider.create()));
+  await Promise.all(
+    sandboxes.map(async (sandbox) => {
+      for (const command of ["ls", "echo word > f", "cat f", "cd"]) await sandbox.exec(command);
+    }),
+  );
+  await Promise.all(sandboxes.map((sandbox) => sandbox.dispose()));
+}
+
+async function hungNeighbour(): Promise<number> {
+  const provider = await LocalSandboxProvider.start();
+  const [hung, other] = await Promise.all([provider.create(), provider.create()]);
+  const stuck = hung.exec("sleep 1000").catch(() => undefined);
+  let slowest = 0;
+  await other.exec("echo ready");
+  for (let i = 0; i < 200; i++) {
+    const start = performance.now();
+    await other.exec("echo word");
+    slowest = Math.max(slowest, performance.now() - start);
+  }
+  await provider.dispose();
+  await stuck;
+  return slowest;
+}
+
+/** CPU-ms of a command in a bash loop outside any sandbox: what fork and exec cost here by themselves. */
+function plainLoop(command: string, count: number): number {
+  const script = `for ((i = 0; i < ${count}; i++)); do ${command} > /dev/null; done; times`;
+  const env = { PATH: "/usr/bin:/bin", LC_ALL: "C" };
+  const { stdout } = spawnSync("bash", ["--norc", "--noprofile", "-c", script], { env, encoding: "utf8" });
+  let ms = 0;
+  for (const [, minutes, seconds] of stdout.matchAll(/(\d+)m([\d.]+)s/g)) {
+    ms += Number(minutes) * 60_000 + Number(seconds) * 1000;
+  }
+  return ms / count;
+}
