@@ -65,7 +65,7 @@
         },
       ],
     }],
-    ["echo_sandbox_count!=0", {
+    ["OS=='linux' and echo_sandbox_count!=0", {
       "targets": [
         {
           "target_name": "echo_grpo_sandbox",

@@ -47,16 +47,26 @@ const refuse = (reason: string): ParsedCommand => ({ ok: false, reason });
 const splitWords = (text: string) => text.split(" ").filter((word) => word !== "");
 
 function pipeProblem(stages: readonly Stage[], redirected: boolean): string | undefined {
-  for (const [index, { program, rule, operands, flags }] of stages.entries()) {
+  for (const [index, stage] of stages.entries()) {
+    const { program, rule, flags } = stage;
     if (rule.position === "alone" && stages.length > 1) return `${program}: not allowed in a pipe`;
     if (rule.position === "alone" && redirected) return `${program}: redirection not allowed`;
     if (index === 0) continue;
     if (rule.position !== "filter") return `${program}: not allowed after a pipe`;
-    const paths = operands.length - (rule.operands.kind === "pattern" ? 1 : 0);
-    if (paths > 0 || (program === "grep" && flags.has("-r"))) return `${program}: no path after a pipe`;
+    if (pathCount(stage) > 0 || (program === "grep" && flags.has("-r")))
+      return `${program}: no path after a pipe`;
   }
   return undefined;
 }
+
+const pathCount = ({ rule, operands }: Stage) =>
+  rule.operands.kind === "word" ? 0 : operands.length - (rule.operands.kind === "pattern" ? 1 : 0);
+
+/**
+ * Programs that write nothing before the end of their input. A program with several paths may write both lines and errors; what
+ * follows it must not answer the lines while the errors are still coming, or their order would be a race.
+ */
+const waits: ReadonlySet<string> = new Set(["sort", "tail", "wc"]);
 
 function renderPipe(stages: readonly Stage[]): string {
   const parts: string[] = [];
@@ -66,6 +76,9 @@ function renderPipe(stages: readonly Stage[]): string {
     const unsorted = sorted === "always" || (sorted !== undefined && stage.flags.has(sorted));
     const next = stages[index + 1];
     if (unsorted && !(next?.program === "sort" && next.flags.size === 0)) parts.push("sort");
+    else if (index === 0 && next !== undefined && !waits.has(next.program) && pathCount(stage) > 1) {
+      parts.push("tail -n 999999");
+    }
   }
   return parts.join(" | ");
 }

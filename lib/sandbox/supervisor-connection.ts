@@ -17,7 +17,10 @@ export class SupervisorConnection {
   private readonly pending = new Map<number, PendingCall>();
   private nextCall = 1;
   private unsent: Buffer[] = [];
-  private input: Buffer = Buffer.alloc(0);
+  private input: Buffer[] = [];
+  private inputLength = 0;
+  /** Bytes until the next frame is whole; joined once, however many chunks a large frame takes. */
+  private wanted = 4;
   private failure: SandboxError | undefined;
 
   constructor(executable: string, args: readonly string[]) {
@@ -86,15 +89,23 @@ export class SupervisorConnection {
   }
 
   private receive(chunk: Buffer): void {
-    this.input = this.input.length === 0 ? chunk : Buffer.concat([this.input, chunk]);
+    this.input.push(chunk);
+    this.inputLength += chunk.length;
+    if (this.inputLength < this.wanted) return;
+    const input = this.input.length === 1 ? chunk : Buffer.concat(this.input);
     let start = 0;
-    while (this.input.length - start >= 4) {
-      const end = start + 4 + this.input.readUInt32LE(start);
-      if (this.input.length < end) break;
-      this.answer(this.input.subarray(start + 4, end));
+    this.wanted = 4;
+    while (input.length - start >= this.wanted) {
+      const end = start + 4 + input.readUInt32LE(start);
+      if (input.length < end) {
+        this.wanted = end - start;
+        break;
+      }
+      this.answer(input.subarray(start + 4, end));
       start = end;
     }
-    this.input = this.input.subarray(start);
+    this.input = start < input.length ? [input.subarray(start)] : [];
+    this.inputLength = input.length - start;
   }
 
   private answer(frame: Buffer): void {

@@ -24,6 +24,7 @@
 
 #include "confine.h"
 #include "keeper.h"
+#include "keeper_channel.h"
 
 namespace echo {
 namespace {

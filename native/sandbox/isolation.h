@@ -24,8 +24,8 @@ struct Isolation {
   bool seccomp = false;
   // We are root and commands are not.
   bool unprivileged_uid = false;
-  // Every sandbox has a uid of its own (root without user namespaces): `first_uid` plus its slot. No other supervisor here uses
-  // these, for killing everything of such a uid is how such a sandbox is ended.
+  // Every sandbox has a uid of its own (root without user namespaces): `first_uid` plus its slot. No other
+  // supervisor here uses these, for killing everything of such a uid is how such a sandbox is ended.
   bool uid_per_sandbox = false;
   uid_t first_uid = 0;
   // RLIMIT_NPROC counts this sandbox alone.

@@ -21,23 +21,15 @@
 #include <unistd.h>
 
 #include "confine.h"
+#include "keeper_channel.h"
 #include "processes.h"
 #include "protocol.h"
+#include "shell_driver.h"
 
 namespace echo {
 namespace {
 
 constexpr int kSocketFd = 3;
-
-// The persistent shell: NUL-terminated commands on descriptor 3, "status cwd NUL" on descriptor 4 after each. Both are closed
-// for what the command starts. `@` stands for the quoted root.
-constexpr const char* kDriver =
-    "submit() { if [ $# -eq 1 ]; then builtin printf '%s\\n' \"$1\" > @/.submitted; "
-    "else builtin echo 'usage: submit WORD' >&2; return 2; fi; }; "
-    "while IFS= builtin read -r -d '' -u 3 __command; do builtin eval \"$__command\" 3<&- 4>&-; "
-    "builtin printf '%d %s\\0' $? \"$PWD\" >&4; done";
-// Where the root is not at its fixed place, pwd shows the fixed place all the same.
-constexpr const char* kPwd = "pwd() { builtin printf '%s\\n' \"/home/agent${PWD#@}\"; }; ";
 
 struct KeeperState {
   const Isolation* isolation;
@@ -69,25 +61,6 @@ void close_from(unsigned first) {
   for (unsigned fd = first; fd < last; fd++) close(static_cast<int>(fd));
 }
 
-std::string quoted(const std::string& path) {
-  std::string text(1, '\'');
-  for (char c : path) {
-    if (c == '\'') text.append("'\\'");
-    text.push_back(c);
-  }
-  text.push_back('\'');
-  return text;
-}
-
-std::string fill_in(const char* script, const std::string& root) {
-  std::string text;
-  for (; *script != 0; script++) {
-    if (*script == '@') text.append(quoted(root));
-    else text.push_back(*script);
-  }
-  return text;
-}
-
 bool map_user(int proc_fd) {
   const auto put = [proc_fd](const char* path, const char* text) {
     int fd = openat(proc_fd, path, O_WRONLY | O_CLOEXEC);
@@ -105,7 +78,8 @@ void mount_private(const char* path, const Isolation& isolation, uid_t uid, bool
   if (mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, options) != 0) give_up(path);
 }
 
-void set_limit(__rlimit_resource_t resource, rlim_t value) {
+template <typename Resource>  // an enumeration in one C library, an int in another
+void set_limit(Resource resource, rlim_t value) {
   struct rlimit limit;
   if (getrlimit(resource, &limit) != 0) return;
   if (limit.rlim_max != RLIM_INFINITY && value > limit.rlim_max) value = limit.rlim_max;
@@ -180,7 +154,7 @@ void prepare(KeeperState& state, unsigned slot) {
     if (isolation.seccomp && !apply_seccomp()) give_up("seccomp");
   }
   set_limits(state);
-  state.driver = (isolation.namespaces ? "" : fill_in(kPwd, state.root)) + fill_in(kDriver, state.root);
+  state.driver = shell_driver(state.root, isolation.namespaces);
   state.home = "HOME=" + state.root;
   sigset_t signals;
   sigemptyset(&signals);
@@ -288,25 +262,6 @@ void obey(KeeperState& state, size_t length, const int* fds, int count) {
   for (int i = 0; i < count; i++) close(fds[i]);
 }
 
-// Receives one message with its descriptors; the length, 0 at the end, -1 when there is none.
-ssize_t receive(int socket, char* buffer, size_t size, int* fds, int& count) {
-  iovec part = {buffer, size};
-  alignas(cmsghdr) char control[CMSG_SPACE(3 * sizeof(int))];
-  msghdr message = {};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof(control);
-  ssize_t length = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-  count = 0;
-  cmsghdr* header = length < 0 ? nullptr : CMSG_FIRSTHDR(&message);
-  if (header != nullptr && header->cmsg_type == SCM_RIGHTS) {
-    count = static_cast<int>((header->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-    memcpy(fds, CMSG_DATA(header), static_cast<size_t>(count) * sizeof(int));
-  }
-  return length;
-}
-
 [[noreturn]] void keep(KeeperState& state) {
   for (;;) {
     pollfd waits[2] = {{kSocketFd, POLLIN, 0}, {state.signal_fd, POLLIN, 0}};
@@ -319,7 +274,7 @@ ssize_t receive(int socket, char* buffer, size_t size, int* fds, int& count) {
     if (waits[0].revents == 0) continue;
     int fds[3];
     int count = 0;
-    ssize_t length = receive(kSocketFd, state.buffer, sizeof(state.buffer) - 1, fds, count);
+    ssize_t length = receive_message(kSocketFd, state.buffer, sizeof(state.buffer) - 1, fds, count);
     if (length > 0) obey(state, static_cast<size_t>(length), fds, count);
     if (length == 0 || (length < 0 && errno != EAGAIN && errno != EINTR)) {
       // The supervisor is gone or wants us gone.
@@ -377,36 +332,6 @@ bool start_keeper(const Isolation& isolation, unsigned slot, Keeper& keeper, std
   }
   keeper.pid = static_cast<pid_t>(pid);
   keeper.socket = ends[0];
-  return true;
-}
-
-bool send_to_keeper(int socket, char kind, std::string_view text, const int* fds, int count) {
-  iovec parts[2] = {{&kind, 1}, {const_cast<char*>(text.data()), text.size()}};
-  alignas(cmsghdr) char control[CMSG_SPACE(3 * sizeof(int))] = {};
-  msghdr message = {};
-  message.msg_iov = parts;
-  message.msg_iovlen = 2;
-  if (count > 0) {
-    message.msg_control = control;
-    message.msg_controllen = CMSG_SPACE(static_cast<size_t>(count) * sizeof(int));
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(static_cast<size_t>(count) * sizeof(int));
-    memcpy(CMSG_DATA(header), fds, static_cast<size_t>(count) * sizeof(int));
-  }
-  return sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
-}
-
-bool receive_from_keeper(int socket, KeeperReply& reply) {
-  char buffer[512];
-  int fds[3];
-  int count = 0;
-  ssize_t length = receive(socket, buffer, sizeof(buffer), fds, count);
-  if (length <= 0) return false;
-  reply.kind = buffer[0];
-  reply.text.assign(buffer + 1, static_cast<size_t>(length - 1));
-  reply.fd = count > 0 ? fds[0] : -1;
   return true;
 }
 

@@ -19,6 +19,7 @@
 
 #include "files.h"
 #include "keeper.h"
+#include "keeper_channel.h"
 #include "processes.h"
 #include "protocol.h"
 

@@ -1,3 +1,6 @@
+import { chmodSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { findSupervisor } from "../../lib/sandbox/find-supervisor.js";
 import { LocalSandboxProvider } from "../../lib/sandbox/local-sandbox-provider.js";
@@ -30,6 +33,27 @@ describe("LocalSandboxProvider", () => {
     } finally {
       if (before === undefined) delete process.env.TMPDIR;
       else process.env.TMPDIR = before;
+    }
+  });
+
+  it("needs no tame temporary directory", async () => {
+    const before = process.env.TMPDIR;
+    const directory = mkdtempSync(join(tmpdir(), "it's @ $HOME `x` "));
+    chmodSync(directory, 0o755);
+    process.env.TMPDIR = directory;
+    try {
+      const provider = await startLocalSandbox("none");
+      const sandbox = await provider.create();
+      expect(await sandbox.exec("mkdir d; cd d; pwd; submit x; cat ../.submitted")).toMatchObject({
+        output: "/home/agent/d\nx\n",
+        cwd: "d",
+      });
+      await provider.dispose();
+      expect(readdirSync(directory)).toEqual([]);
+    } finally {
+      if (before === undefined) delete process.env.TMPDIR;
+      else process.env.TMPDIR = before;
+      rmSync(directory, { recursive: true });
     }
   });
 

@@ -36,6 +36,13 @@ describe("the closed command language", () => {
     ["find . | sort", "find . | sort"],
     ["find . | sort -r", "find . | sort | sort -r"],
     ["grep -r needle | wc -l", "grep -r needle | sort | wc -l"],
+    // Nor may lines overtake errors.
+    ["cat a b | head -n 1", "cat a b | tail -n 999999 | head -n 1"],
+    ["cat a b | sort | head -n 1", "cat a b | sort | head -n 1"],
+    ["cat a | head -n 1", "cat a | head -n 1"],
+    ["grep x a | cat", "grep x a | cat"],
+    ["grep x a b | cat", "grep x a b | tail -n 999999 | cat"],
+    ["echo a b | cat", "echo a b | cat"],
     // Whether the listing shows the new file must not be a race.
     ["ls | sort -r > f", "{ ls | sort -r; } > f"],
     ["find . > f", "{ find . | sort; } > f"],
