@@ -5,6 +5,7 @@ import type { Schedule } from "../optim/schedule.js";
 import { checkTaskRange } from "./choose-tasks.js";
 import type { TrainConfig } from "./config/train-config.js";
 import { expertTrajectories } from "./expert-trajectories.js";
+import { inputDigests } from "./input-digests.js";
 import { lambdaOf } from "./lambda-of.js";
 import { plannedOptimizerSteps } from "./planned-optimizer-steps.js";
 import { readImitationData } from "./read-imitation-data.js";
@@ -22,6 +23,7 @@ export type PreparedRun = Pick<
   | "lambda"
   | "imitation"
   | "expertTrajectories"
+  | "inputs"
   | "observationFloor"
 >;
 
@@ -72,5 +74,6 @@ export async function prepareRun(
     imitation,
     expertTrajectories: expert.trajectories,
     observationFloor: expert.floor,
+    inputs: await inputDigests(config),
   };
 }

@@ -54,6 +54,11 @@ export async function resumeRun(
     });
     try {
       const prepared = await prepareRun(config, parts, { onProblem: options.onNote });
+      const changed = Object.keys(prepared.inputs).filter(
+        (name) => prepared.inputs[name] !== state.inputs[name],
+      );
+      if (changed.length > 0)
+        options.onNote(`exactness is lost, the run now reads other data: ${changed.join(", ")} changed`);
       await OptimizerFile.load(
         join(checkpoint, "optimizer.safetensors"),
         prepared.optimizer,
@@ -67,7 +72,7 @@ export async function resumeRun(
         step: state.step,
         optimizerSteps: state.optimizerSteps,
         resumed: true,
-        exact: state.exact && differences.length === 0,
+        exact: state.exact && differences.length === 0 && changed.length === 0,
       };
     } catch (error) {
       await parts.dispose();

@@ -19,6 +19,7 @@ export async function saveRun(run: TrainingRun): Promise<string> {
     optimizer: { stepCount: optimizer.stepCount, skippedSteps: optimizer.skippedSteps },
     policyVersion: parts.policy.version,
     files: await directory.sync(),
+    inputs: run.inputs,
     exact: run.exact,
     build: run.build,
   };

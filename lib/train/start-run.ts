@@ -1,4 +1,5 @@
 import { cpus } from "node:os";
+import { resolvePaths } from "./config/resolve-paths.js";
 import type { TrainConfig } from "./config/train-config.js";
 import { gitCommit } from "./git-commit.js";
 import { openParts } from "./open-parts.js";
@@ -14,9 +15,10 @@ import type { TrainingRun } from "./training-run.js";
  *   whatever loading the model throws.
  */
 export async function startRun(
-  config: TrainConfig,
+  given: TrainConfig,
   options: { onProblem(message: string): void },
 ): Promise<TrainingRun> {
+  const config = resolvePaths(given);
   await RunDirectory.refuseExisting(config.out);
   const build = await readBuildInfo();
   const parts = await openParts(config);

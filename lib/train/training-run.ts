@@ -30,6 +30,8 @@ export interface TrainingRun {
   imitation?: ImitationData;
   /** What `eval/observation_nll` is measured on. */
   expertTrajectories: readonly Trajectory[];
+  /** SHA-256 of the trajectory files it reads, by path. */
+  inputs: Readonly<Record<string, string>>;
   /** The least `eval/observation_nll` any model can reach on them, where the generator knows it. */
   observationFloor?: number;
 }

@@ -1,4 +1,4 @@
-import { writeFile } from "node:fs/promises";
+import { copyFile, readFile, writeFile } from "node:fs/promises";
 import { beforeAll, describe, expect, it } from "vitest";
 import { ImitationData } from "../../lib/train/imitation-data.js";
 import { deterministicFiles, newPath, readLines, resumeTiny, runTiny, tinyConfig } from "./tiny-run.js";
@@ -40,6 +40,17 @@ describe("sft", () => {
     const half = await runTiny(sft({}), 5);
     await resumeTiny(half);
     expect(await deterministicFiles(half)).toEqual(await deterministicFiles(whole));
+  });
+
+  it("says on resume that its data changed", async () => {
+    const own = newPath("own.jsonl");
+    await copyFile(data, own);
+    const half = await runTiny(sft({}, { data: [own] }), 5);
+    const lines = (await readFile(own, "utf8")).trimEnd().split("\n");
+    await writeFile(own, `${lines.reverse().join("\n")}\n`);
+    expect(await resumeTiny(half)).toEqual([expect.stringContaining(`${own} changed`)]);
+    const exact = (await readLines<{ exact: boolean }>(half, "metrics.jsonl")).map((line) => line.exact);
+    expect(exact.slice(3, 7)).toEqual([true, true, false, false]);
   });
 
   it("refuses data it cannot learn from, naming the file", async () => {

@@ -13,6 +13,8 @@ export const runStateSchema = z.strictObject({
   policyVersion: z.int().min(0),
   /** Bytes of the append-only files when the checkpoint was taken; resume cuts them back to these. */
   files: z.record(z.string(), z.int().min(0)),
+  /** SHA-256 of the trajectory files the run reads. */
+  inputs: z.record(z.string(), z.string()),
   /** False once a run was resumed on another build, tier or Node. */
   exact: z.boolean(),
   build: buildInfoSchema,
