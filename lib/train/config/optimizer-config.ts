@@ -2,7 +2,7 @@ import { z } from "zod";
 
 /** AdamW and its learning-rate schedule. Steps are optimiser steps, of which a training step takes several. */
 export const optimizerConfigSchema = z.strictObject({
-  learningRate: z.number().positive().default(5e-4).describe("Peak learning rate."),
+  learningRate: z.number().positive().default(3e-4).describe("Peak learning rate."),
   betas: z
     .tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)])
     .default([0.9, 0.95])
@@ -19,5 +19,5 @@ export const optimizerConfigSchema = z.strictObject({
     .enum(["constant", "linear", "cosine"])
     .default("constant")
     .describe("Learning rate after warm-up: constant, or falling to 0 at the last optimiser step."),
-  warmupSteps: z.int().min(0).default(0).describe("Optimiser steps over which the rate rises from 0."),
+  warmupSteps: z.int().min(0).default(20).describe("Optimiser steps over which the rate rises from 0."),
 });
