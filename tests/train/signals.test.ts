@@ -23,11 +23,12 @@ if (sandbox !== undefined) console.warn(`signals were NOT verified: ${sandbox}`)
 
 async function gone(processes: readonly ProcessId[]): Promise<void> {
   expect(processes.length).toBeGreaterThan(0);
-  for (let i = 0; i < 20 && living(processes).length > 0; i++) await sleep(50);
+  for (let i = 0; i < 100 && living(processes).length > 0; i++) await sleep(50);
   expect(living(processes)).toEqual([]);
 }
 
-describe.skipIf(sandbox !== undefined)("a trainer in a terminal", () => {
+// Whole processes on a machine that may be busy: the limit is only there to end a hang.
+describe.skipIf(sandbox !== undefined)("a trainer in a terminal", { timeout: 240_000 }, () => {
   it.each([
     ["SIGINT", 130],
     ["SIGTERM", 143],
