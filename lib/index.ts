@@ -14,6 +14,7 @@ export { NativeError } from "./errors/native-error.js";
 export { PolicyError } from "./errors/policy-error.js";
 export { SandboxError } from "./errors/sandbox-error.js";
 export { TaskError } from "./errors/task-error.js";
+export { WriteError } from "./errors/write-error.js";
 export * from "./eval/index.js";
 export * from "./loss/index.js";
 export * from "./model/index.js";
