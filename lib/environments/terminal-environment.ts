@@ -15,7 +15,10 @@ export interface TerminalEnvironmentOptions {
   sandboxes: SandboxProvider;
   /** Narrows the closed command language: why an action it allows is refused all the same. */
   commandProblem?(action: string): string | undefined;
-  /** Deadline of one command; default 10,000. */
+  /**
+   * Deadline of one command, and of the verifier; default 60,000. Generous, because a machine under load is slow, and a command that meets it
+   * makes the rollout inexact.
+   */
   timeoutMs?: number;
   /** Output cap of one command in bytes; default 2,048. */
   maxOutputBytes?: number;
@@ -53,7 +56,7 @@ export class TerminalEnvironment implements Environment {
       await sandbox.writeFile(".submitted", `${command.line.slice("submit ".length)}\n`);
       return { segments: [], done: true, exact: true };
     }
-    const { timeoutMs, maxOutputBytes = 2048 } = this.options;
+    const { timeoutMs = 60_000, maxOutputBytes = 2048 } = this.options;
     const result = await sandbox.exec(command.line, { timeoutMs, maxOutputBytes, signal });
     this.cwd = result.cwd;
     const segments: Segment[] = [];
@@ -67,7 +70,8 @@ export class TerminalEnvironment implements Environment {
 
   /** @throws TaskError ERR_VERIFIER when the verifier neither accepts nor rejects. */
   async score(signal?: AbortSignal): Promise<number> {
-    const result = await this.running("score").execOnce(this.options.verifier, { signal });
+    const { timeoutMs = 60_000, verifier } = this.options;
+    const result = await this.running("score").execOnce(verifier, { timeoutMs, signal });
     if (result.timedOut || result.exitCode > 1)
       throw new TaskError(
         "ERR_VERIFIER",
