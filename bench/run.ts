@@ -9,7 +9,7 @@ import { replaceMarked } from "./replace-marked.js";
 type Bench = () => BenchTable | BenchTable[] | Promise<BenchTable | BenchTable[]>;
 
 /** One file per question; each exports a function `bench<Name>`. */
-const QUESTIONS = ["loss", "gemm", "decoder", "sandbox"];
+const QUESTIONS = ["loss", "optimizer", "gemm", "decoder", "sandbox"];
 
 const here = import.meta.dirname;
 const asked = process.argv.slice(2);

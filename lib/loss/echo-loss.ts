@@ -1,3 +1,4 @@
+import { callNative } from "../native/call-native.js";
 import { loadNative } from "../native/load.js";
 import { checkLogits, type LogitsBlock } from "./check-logits.js";
 import { checkLossRows } from "./check-loss-rows.js";
@@ -52,23 +53,25 @@ export function echoLoss(input: EchoLossInput): EchoLossResult {
       : checkRows(WHERE, "logprobsOut", input.logprobsOut, Float32Array, rows, "[T]");
 
   const totals = new Float64Array(12);
-  loadNative().echoLoss(
-    input.logits,
-    vocab,
-    ld,
-    targets,
-    actionWeights,
-    observationWeights,
-    advantages,
-    oldLogprobs,
-    options.temperature,
-    options.epsilonLow,
-    options.epsilonHigh,
-    options.logRatioClamp === false ? Number.POSITIVE_INFINITY : options.logRatioClamp,
-    options.gradScale,
-    options.nllAtOne,
-    logprobs,
-    totals,
+  callNative(WHERE, () =>
+    loadNative().echoLoss(
+      input.logits,
+      vocab,
+      ld,
+      targets,
+      actionWeights,
+      observationWeights,
+      advantages,
+      oldLogprobs,
+      options.temperature,
+      options.epsilonLow,
+      options.epsilonHigh,
+      options.logRatioClamp === false ? Number.POSITIVE_INFINITY : options.logRatioClamp,
+      options.gradScale,
+      options.nllAtOne,
+      logprobs,
+      totals,
+    ),
   );
   return { metrics: toLossTotals(totals, options.temperature === 1 || options.nllAtOne), logprobs };
 }

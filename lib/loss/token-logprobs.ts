@@ -1,4 +1,5 @@
 import { ArgumentError } from "../errors/argument-error.js";
+import { callNative } from "../native/call-native.js";
 import { loadNative } from "../native/load.js";
 import { checkLogits, type LogitsBlock } from "./check-logits.js";
 import { checkRows } from "./check-rows.js";
@@ -37,6 +38,8 @@ export function tokenLogprobs(input: TokenLogprobsInput): Float32Array {
     input.logprobsOut === undefined
       ? new Float32Array(targets.length)
       : checkRows(WHERE, "logprobsOut", input.logprobsOut, Float32Array, targets.length, "[T]");
-  loadNative().tokenLogprobs(input.logits, vocab, ld, targets, temperature, logprobs);
+  callNative(WHERE, () =>
+    loadNative().tokenLogprobs(input.logits, vocab, ld, targets, temperature, logprobs),
+  );
   return logprobs;
 }

@@ -1,5 +1,6 @@
 import { ArgumentError } from "../errors/argument-error.js";
 import { CheckpointError } from "../errors/checkpoint-error.js";
+import { callNative } from "../native/call-native.js";
 import { loadNative } from "../native/load.js";
 import type { AdamWState } from "./adamw-state.js";
 import { clipGradients } from "./clip-gradients.js";
@@ -123,18 +124,20 @@ export class AdamW {
       this.skips++;
       return { gradNorm, clipFactor, skipped: true };
     }
-    loadNative().adamwStep(
-      this.parameters.map(({ value }) => value),
-      grads,
-      this.first,
-      this.second,
-      this.decays,
-      learningRate,
-      this.betas[0],
-      this.betas[1],
-      this.eps,
-      clipFactor,
-      this.steps + 1,
+    callNative("AdamW", () =>
+      loadNative().adamwStep(
+        this.parameters.map(({ value }) => value),
+        grads,
+        this.first,
+        this.second,
+        this.decays,
+        learningRate,
+        this.betas[0],
+        this.betas[1],
+        this.eps,
+        clipFactor,
+        this.steps + 1,
+      ),
     );
     this.steps++;
     return { gradNorm, clipFactor, skipped: false };

@@ -1,4 +1,5 @@
 import { ArgumentError } from "../errors/argument-error.js";
+import { callNative } from "../native/call-native.js";
 import { loadNative } from "../native/load.js";
 
 export interface ClipResult {
@@ -21,7 +22,7 @@ export function clipGradients(grads: readonly Float32Array[], maxGradNorm: numbe
       "ERR_OUT_OF_RANGE",
       `[clipGradients] maxGradNorm is unusable: expected a number above 0, got ${String(maxGradNorm)}.`,
     );
-  const gradNorm = loadNative().gradNorm(grads);
+  const gradNorm = callNative("clipGradients", () => loadNative().gradNorm(grads));
   if (!Number.isFinite(gradNorm)) return { gradNorm, clipFactor: 0 };
   return { gradNorm, clipFactor: Math.min(1, maxGradNorm / (gradNorm + 1e-6)) };
 }
