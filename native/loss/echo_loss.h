@@ -45,7 +45,7 @@ struct EchoLossArgs {
   float epsilon_high;
   float log_ratio_clamp;             // +inf: off
   float grad_scale;
-  bool nll_at_one;                   // also -log p at temperature 1 on rows with an observation weight
+  bool nll_at_one;                   // also -log p at temperature 1 on rows with an observation weight; at T = 1 always
   // Outputs; each of the row vectors may be null.
   float* logprobs;                   // [rows] at `temperature`; 0 on weightless rows
   float* nll_at_one_rows;            // [rows]

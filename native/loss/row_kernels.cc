@@ -177,7 +177,7 @@ void echo_row(const EchoLossArgs& a, const ObjectiveSettings& settings, int64_t 
   const int64_t target = a.targets[i];
   Pass pass;
   float nll_at_one = 0.0f;
-  const bool at_one = a.nll_at_one && w.observation != 0.0f;
+  const bool at_one = (a.nll_at_one || a.temperature == 1.0f) && w.observation != 0.0f;
   if (at_one && a.temperature != 1.0f) {
     const RowStatistics row = row_statistics<false>(pass, nullptr, x, a.vocab, target, exponent_scale(1.0f));
     nll_at_one = -row_distribution(row, 1.0f).logprob;

@@ -55,6 +55,16 @@ export function trainableModelConformance(
       expect(before.some(({ decay }) => decay)).toBe(true);
     });
 
+    it("reports the observation nll at temperature 1 where it is known, and as what it is", async () => {
+      const plain = await model.forwardBackward(micro, {});
+      expect(plain.observationNllSum).toBeGreaterThan(0);
+      expect(plain.observationNllAtOneSum).toBe(plain.observationNllSum);
+      const warm = await model.forwardBackward(micro, { temperature: 0.7 });
+      expect(warm).not.toHaveProperty("observationNllAtOneSum");
+      const both = await model.forwardBackward(micro, { temperature: 0.7, nllAtOne: true });
+      expect(both.observationNllAtOneSum).toBeCloseTo(plain.observationNllSum, 4);
+    });
+
     it("gives the log-probabilities its loss is made of, and 0 on last rows", async () => {
       for (const temperature of [1, 0.7]) {
         const logprobs = await model.logprobs(micro, { temperature });
