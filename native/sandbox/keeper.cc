@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "confine.h"
+#include "files.h"
 #include "keeper_channel.h"
 #include "processes.h"
 #include "protocol.h"
@@ -40,6 +41,7 @@ struct KeeperState {
   bool changes_user = false;
   int signal_fd = -1;
   int ruleset = -1;
+  pid_t supervisor = 0;
   pid_t shell = 0;
   pid_t once = 0;
   char buffer[kMaxScriptBytes + 2];
@@ -122,6 +124,7 @@ void make_ruleset(KeeperState& state) {
 void prepare(KeeperState& state, unsigned slot) {
   const Isolation& isolation = *state.isolation;
   state.root = sandbox_root(isolation, slot);
+  state.supervisor = getppid();
   state.changes_user = isolation.uid_per_sandbox;
   state.uid = isolation.first_uid + slot;
   if (isolation.user_namespace && !map_user(isolation.proc_fd)) give_up("user namespace map");
@@ -279,6 +282,11 @@ void obey(KeeperState& state, size_t length, const int* fds, int count) {
     if (length == 0 || (length < 0 && errno != EAGAIN && errno != EINTR)) {
       // The supervisor is gone or wants us gone.
       kill_everything(state);
+      if (!state.isolation->namespaces) {
+        remove_tree(AT_FDCWD, state.root.c_str());
+        // A dead supervisor cannot remove what held all sandboxes; whoever is last can.
+        if (getppid() != state.supervisor) rmdir(state.isolation->base.c_str());
+      }
       _exit(0);
     }
   }

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { processesOf } from "./processes-of.js";
 import { startLocalSandbox } from "./start-local-sandbox.js";
 
@@ -45,7 +45,11 @@ describe("when the trainer dies", () => {
 describe.each(["all", "landlock,seccomp,unprivileged-uid", "none"])("layers %s", (layers) => {
   it("a killed supervisor fails every call and takes its sandboxes along", async () => {
     const marker = `97${process.pid}.${layers.length}`;
+    const directory = mkdtempSync(join(tmpdir(), "echo-grpo-killed-"));
+    chmodSync(directory, 0o777);
+    vi.stubEnv("TMPDIR", directory);
     const provider = await startLocalSandbox(layers);
+    vi.unstubAllEnvs();
     const sandboxes = await Promise.all(Array.from({ length: 4 }, () => provider.create()));
     const running = sandboxes.map((sandbox) => sandbox.exec(`sleep ${marker}`).catch((error) => error.code));
     await sleep(200);
@@ -61,5 +65,7 @@ describe.each(["all", "landlock,seccomp,unprivileged-uid", "none"])("layers %s",
     await sleep(1000);
     expect(processesOf(`sleep ${marker}`)).toEqual([]);
     expect(processesOf(`echo_grpo_sandbox ${process.pid} `)).toEqual([]);
+    expect(readdirSync(directory)).toEqual([]);
+    rmSync(directory, { recursive: true });
   });
 });
