@@ -47,13 +47,13 @@ describe("parseConfig", () => {
       envOnly: false,
       tasks: { family: "tinyterm/find", split: "train", first: 0 },
       optimizer: {
-        learningRate: 5e-4,
+        learningRate: 3e-4,
         betas: [0.9, 0.95],
         eps: 1e-8,
         weightDecay: 0.01,
         maxGradNorm: 1,
         schedule: "constant",
-        warmupSteps: 0,
+        warmupSteps: 20,
       },
     });
   });

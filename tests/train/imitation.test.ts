@@ -15,7 +15,7 @@ const sft = (overrides: Record<string, unknown>, own: Record<string, unknown> = 
     algorithm: "sft",
     steps: undefined,
     checkpointEvery: 4,
-    optimizer: { learningRate: 1e-2 },
+    optimizer: { learningRate: 1e-2, warmupSteps: 0 },
     sft: { data: [data], epochs: 6, batchSequences: 8, ...own },
     ...overrides,
   });
