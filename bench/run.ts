@@ -1,21 +1,33 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { loadavg } from "node:os";
 import { join } from "node:path";
 import type { BenchTable } from "./bench-table.js";
+import { benchDecoder } from "./decoder.js";
+import { benchGemm } from "./gemm.js";
+import { benchLoss } from "./loss.js";
 import { machine } from "./machine.js";
+import { benchOptimizer } from "./optimizer.js";
 import { renderTable } from "./render-table.js";
 import { replaceMarked } from "./replace-marked.js";
+import { benchSandbox } from "./sandbox.js";
 
 type Bench = () => BenchTable | BenchTable[] | Promise<BenchTable | BenchTable[]>;
 
-/** One file per question; each exports a function `bench<Name>`. */
-const QUESTIONS = ["loss", "optimizer", "gemm", "decoder", "sandbox"];
+const QUESTIONS: Record<string, Bench> = {
+  loss: benchLoss,
+  optimizer: benchOptimizer,
+  gemm: benchGemm,
+  decoder: benchDecoder,
+  sandbox: benchSandbox,
+};
 
 const here = import.meta.dirname;
 const asked = process.argv.slice(2);
-const unknown = asked.filter((name) => !QUESTIONS.includes(name));
+const unknown = asked.filter((name) => !Object.hasOwn(QUESTIONS, name));
 if (unknown.length > 0) {
-  console.error(`[bench] unknown benchmark ${unknown.join(", ")}: expected some of ${QUESTIONS.join(", ")}.`);
+  console.error(
+    `[bench] unknown benchmark ${unknown.join(", ")}: expected some of ${Object.keys(QUESTIONS).join(", ")}.`,
+  );
   process.exit(1);
 }
 
@@ -29,16 +41,11 @@ if (busy)
   console.log(`The machine is busy (load ${loadAverage} on ${cores} cores): do not trust these numbers.\n`);
 
 const tables: BenchTable[] = [];
-for (const name of asked.length > 0 ? asked : QUESTIONS) {
-  const file = join(here, `${name}.ts`);
-  if (!existsSync(file)) continue;
-  const module: Record<string, Bench> = await import(file);
-  const made = await module[`bench${name[0].toUpperCase()}${name.slice(1)}`]();
-  for (const table of [made].flat()) {
+for (const name of asked.length > 0 ? asked : Object.keys(QUESTIONS))
+  for (const table of [await QUESTIONS[name]()].flat()) {
     tables.push(table);
     console.log(renderTable(table));
   }
-}
 
 // A part is for looking; only the whole is a result.
 if (asked.length === 0) {
