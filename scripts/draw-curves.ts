@@ -49,7 +49,7 @@ export function drawCurves({ panels, series, colors }: Curves): string {
       parts.push(
         `<line x1="${x0}" x2="${x0 + innerWidth}" y1="${y(panel.floor).toFixed(1)}" y2="${y(panel.floor).toFixed(1)}" stroke="#444" stroke-dasharray="4 3"/>`,
       );
-      text(x0 + innerWidth, y(panel.floor) - 5, "floor", 'text-anchor="end" fill="#444"');
+      text(x0 + innerWidth, y(panel.floor) + 14, "floor", 'text-anchor="end" fill="#444"');
     }
     for (const { name, values } of points) {
       const path = values
