@@ -118,15 +118,19 @@ describe.skipIf(provider instanceof Error)("a run killed twenty times", () => {
       groupSize: 16,
       minibatchSequences: 32,
       concurrency: 64,
-      limits: { maxTurns: 10 },
+      limits: { maxTurns: 10, timeoutMs: 900_000 },
       keepCheckpoints: 3,
     });
     const out = newPath("whole");
     const whole = TrainProcess.start({ ...config, out });
     expect(await whole.exit, whole.text).toEqual({ code: 0, signal: null });
     reference = await deterministicFiles(out);
-    const lines = await readLines<{ exact: boolean }>(out, "metrics.jsonl");
-    expect(lines.every(({ exact }) => exact)).toBe(true);
+    // Were time to decide anything even here, on a machine too busy for the limits, no two runs would be alike.
+    const inexact = Object.values(reference)
+      .slice(1)
+      .flatMap((text) => text.trimEnd().split("\n"))
+      .filter((line) => line.includes('"exact":false'));
+    expect(inexact).toEqual([]);
     expect(Object.keys(reference)).toHaveLength(STEPS + 1);
     const times = await readLines<Record<string, number>>(out, "timings.jsonl");
     stepMs = (1000 * times.reduce((sum, line) => sum + line["time/step"], 0)) / times.length;

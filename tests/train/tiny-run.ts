@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { afterAll } from "vitest";
 import { Progress } from "../../lib/report/progress.js";
 import { closeRun } from "../../lib/train/close-run.js";
 import { parseConfig } from "../../lib/train/config/parse-config.js";
@@ -20,15 +21,11 @@ export const architecture = {
   maxPositions: 256,
 };
 
-let root: string | undefined;
+const root = mkdtempSync(join(tmpdir(), "echo-grpo-train-"));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
 
-/** A fresh path that does not exist yet, below a directory that goes with this process. */
+/** A fresh path that does not exist yet, below a directory that goes when the test file is through. */
 export function newPath(name = "run"): string {
-  if (root === undefined) {
-    const made = mkdtempSync(join(tmpdir(), "echo-grpo-train-"));
-    process.on("exit", () => rmSync(made, { recursive: true, force: true }));
-    root = made;
-  }
   return join(mkdtempSync(join(root, "x")), name);
 }
 
