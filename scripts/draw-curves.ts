@@ -70,6 +70,7 @@ export function drawCurves({ panels, series, colors }: Curves): string {
   }
   const width = panels.length * WIDTH;
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${HEIGHT}" width="${width}" height="${HEIGHT}" font-family="sans-serif" font-size="12">
+<title>Learning curves of GRPO and ECHO</title>
 <rect width="100%" height="100%" fill="white"/>
 ${parts.join("\n")}
 </svg>
