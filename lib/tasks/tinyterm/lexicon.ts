@@ -3,13 +3,16 @@ import { NAME_POOLS } from "./name-pools.js";
 const list = (words: string): string[] => words.split(" ");
 
 /** Programs of the command language that TinyTerm's worlds use. */
-const PROGRAMS = list("cat cd echo find head ls pwd sort submit tail wc");
+const PROGRAMS = list("bash cat cd cp echo find grep head ls mkdir mv pwd sort submit tail touch wc");
+
+/** First words of instructions. */
+const VERBS = list("read visit mark move copy rename count lines fix");
 
 /** What the tokenizer of TinyTerm holds as single tokens. */
 export const LEXICON = {
   /** Commands with the space before their operand, and what bash, its programs and the harness say. Matched before anything else. */
   phrases: [
-    ...[...PROGRAMS, "read", "visit"].map((word) => `${word} `),
+    ...[...PROGRAMS, ...VERBS].map((word) => `${word} `),
     ...PROGRAMS.map((program) => `${program}: `),
     "bash: line 1: cd: ",
     "/home/agent",
@@ -19,6 +22,16 @@ export const LEXICON = {
     "head: cannot open '",
     "tail: cannot open '",
     "find: '",
+    "mv: cannot stat '",
+    "cp: cannot stat '",
+    "touch: cannot touch '",
+    "mkdir: cannot create directory '",
+    "run: line 1: ",
+    "command not found",
+    "failed: ",
+    "passed",
+    "run ended with status ",
+    "run printed ",
     "' for reading: ",
     "': ",
     ": ",
@@ -28,11 +41,13 @@ export const LEXICON = {
     "[0] ~",
     "[1] ~",
     "[2] ~",
+    "[127] ~",
     "-n 1 ",
     "-l ",
     "-w ",
     "-c ",
     " | ",
+    " > ",
     "..",
     // What is answered instead of running an action.
     "action too long",
@@ -53,6 +68,8 @@ export const LEXICON = {
   ],
   words: [
     ...PROGRAMS,
+    // What tasks make and name besides the worlds' own words: a mark, an answer, scripts, and programs that do not exist.
+    ...list("here done run check show open print"),
     ...Object.values(NAME_POOLS).flatMap((pool) => [...pool.directories, ...pool.files, ...pool.words]),
   ],
   /** Text from which the remaining merges are learned. */
