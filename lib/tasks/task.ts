@@ -7,6 +7,8 @@ export interface Task {
   split: "train" | "val" | "ood";
   /** What the agent is told. */
   instruction: string;
+  /** 1 easy to 3 hard; absent where a family does not grade its tasks. */
+  difficulty?: 1 | 2 | 3;
   /** Most turns before the rollout ends and is verified. */
   maxTurns: number;
 }

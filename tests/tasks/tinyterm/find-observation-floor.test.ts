@@ -4,15 +4,15 @@ import { deriveSeed } from "../../../lib/random/derive-seed.js";
 import { parseCommand } from "../../../lib/sandbox/parse-command.js";
 import { findObservationFloor } from "../../../lib/tasks/tinyterm/find/find-observation-floor.js";
 import type { FindTask } from "../../../lib/tasks/tinyterm/find/find-task.js";
-import type { FindWorld } from "../../../lib/tasks/tinyterm/find/find-world.js";
 import { generateFindTask } from "../../../lib/tasks/tinyterm/find/generate-find-task.js";
 import type { TreeShape } from "../../../lib/tasks/tinyterm/tree-shape.js";
+import type { TreeWorld } from "../../../lib/tasks/tinyterm/tree-world.js";
 import { runSimulated, type SimulatedWorld } from "./simulated-shell.js";
 
 const level = (directories: number, files: number) => ({ directories, files });
 
 /** Every world of a shape: each way to give names from the pools to the slots. */
-function* worlds(shape: TreeShape, world: FindWorld): Generator<SimulatedWorld> {
+function* worlds(shape: TreeShape, world: TreeWorld): Generator<SimulatedWorld> {
   const slots = { directories: [] as { depth: number; parent: number }[], files: [] as { parent: number }[] };
   let parents = [-1];
   for (const { directories, files } of shape) {
@@ -78,7 +78,7 @@ function answersAlike(world: SimulatedWorld, actions: readonly string[], said: r
   return true;
 }
 
-const tinyWorlds: Record<string, FindWorld> = {
+const tinyWorlds: Record<string, TreeWorld> = {
   "flat and nested": {
     pools: { directories: ["elm", "oak", "yew"], files: ["fig", "pea", "rye"], words: ["red", "tin"] },
     shapes: [

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { FIND_WORLDS } from "../../../lib/tasks/tinyterm/find/find-world.js";
 import { generateFindTask } from "../../../lib/tasks/tinyterm/find/generate-find-task.js";
@@ -14,6 +15,21 @@ describe("generateFindTask", () => {
     expect(generateFindTask("train", 17)).toEqual(train[17]);
     expect(train[17].id).toBe("tinyterm/find/train/000017");
     expect(content(train[17])).not.toBe(content(generateFindTask("val", 17)));
+  });
+
+  it("makes the tasks that policies were trained on", () => {
+    const hash = createHash("sha256");
+    for (let i = 0; i < 1024; i++) {
+      const { difficulty: _, ...task } = generateFindTask("ood", i);
+      hash.update(JSON.stringify(task));
+    }
+    expect(hash.digest("hex")).toBe("a86b2c1950e53de89713871e41e9aee717555d3fbca584487fda10e52df69f62");
+  });
+
+  it("grades them", () => {
+    for (const tasks of [train, val])
+      expect(new Set(tasks.map((task) => task.difficulty))).toEqual(new Set([1, 2, 3]));
+    for (const { difficulty, directories } of train) expect(difficulty === 3).toBe(directories.length === 3);
   });
 
   it("makes at least 2,000 distinct tasks, and no task of train is in val", () => {

@@ -15,8 +15,8 @@ const SIZES = { train: 4096, val: 1024, ood: 1024 };
 export const findFamily: TaskFamily = {
   name: "tinyterm/find",
   tokenizer: shippedTokenizer("tinyterm"),
-  // `cat a/b` and what ends it, with room for one more.
-  maxActionTokens: 6,
+  // That of every family, for they are played by one agent: `touch a/b/here` and what ends it, with room for more.
+  maxActionTokens: 10,
   size: (split) => SIZES[split],
   task: generateFindTask,
   createEnvironment: (task, sandboxes) => {

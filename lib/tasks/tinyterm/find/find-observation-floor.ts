@@ -1,10 +1,11 @@
 import { parseCommand } from "../../../sandbox/parse-command.js";
 import { resolveInside } from "../../../sandbox/resolve-inside.js";
+import type { TreeWorld } from "../tree-world.js";
 import { type PathOutcome, WorldEvidence } from "../world-evidence.js";
 import { worldProbability } from "../world-probability.js";
 import { findCommandProblem } from "./find-command-problem.js";
 import type { FindTask } from "./find-task.js";
-import { FIND_WORLDS, type FindWorld } from "./find-world.js";
+import { FIND_WORLDS } from "./find-world.js";
 
 /**
  * Irreducible nats of the terminal's answers: -log of the probability, over the generator's worlds with this instruction, of a world
@@ -14,7 +15,7 @@ import { FIND_WORLDS, type FindWorld } from "./find-world.js";
 export function findObservationFloor(
   task: FindTask,
   actions: readonly string[],
-  { pools, shapes }: FindWorld = FIND_WORLDS[task.split],
+  { pools, shapes }: TreeWorld = FIND_WORLDS[task.split],
 ): number {
   const directories = new Set(["", ...task.directories]);
   const files = new Set(task.files.map((file) => file.path));

@@ -1,17 +1,10 @@
 import type { Task } from "../../task.js";
-import { NAME_POOLS, type NamePools } from "../name-pools.js";
-import type { TreeShape } from "../tree-shape.js";
-
-/** From what the tasks of a split are drawn. */
-export interface FindWorld {
-  pools: NamePools;
-  /** Drawn evenly. */
-  shapes: readonly TreeShape[];
-}
+import { NAME_POOLS } from "../name-pools.js";
+import type { TreeWorld } from "../tree-world.js";
 
 const level = (directories: number, files: number) => ({ directories, files });
 
-const inDistribution: FindWorld = {
+const inDistribution: TreeWorld = {
   pools: NAME_POOLS.find,
   shapes: [
     [level(2, 0), level(0, 1)],
@@ -21,7 +14,7 @@ const inDistribution: FindWorld = {
 };
 
 /** Deeper and wider, with names that stand in no other split. */
-const outOfDistribution: FindWorld = {
+const outOfDistribution: TreeWorld = {
   pools: NAME_POOLS.ood,
   shapes: [
     [level(4, 0), level(0, 2)],
@@ -31,7 +24,7 @@ const outOfDistribution: FindWorld = {
 };
 
 /** The generator's distribution of worlds, by split. */
-export const FIND_WORLDS: Readonly<Record<Task["split"], FindWorld>> = {
+export const FIND_WORLDS: Readonly<Record<Task["split"], TreeWorld>> = {
   train: inDistribution,
   val: inDistribution,
   ood: outOfDistribution,

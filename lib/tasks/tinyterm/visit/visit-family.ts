@@ -16,7 +16,7 @@ const SIZES = { train: 65_536, val: 1024, ood: 1024 };
 export const visitFamily: TaskFamily = {
   name: "tinyterm/visit",
   tokenizer: shippedTokenizer("tinyterm"),
-  maxActionTokens: 6,
+  maxActionTokens: 10,
   size: (split) => SIZES[split],
   task: generateVisitTask,
   createEnvironment: (task, sandboxes) => {
