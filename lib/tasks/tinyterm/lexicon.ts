@@ -65,6 +65,11 @@ export const LEXICON = {
     "unknown flag",
     "output cut",
     "timed out",
+    // What comes before the output of an untidy action.
+    "WARNINGS:",
+    "more than one line",
+    "prompt sign",
+    "extra spaces",
   ],
   words: [
     ...PROGRAMS,
