@@ -8,4 +8,9 @@ export interface EnvironmentStep {
   done: boolean;
   /** False when something other than the agent's own action shaped the answer (a wall-clock kill); the step is then not reproducible. */
   exact: boolean;
+  /**
+   * How the action was written. `clean`; `untidy`: understood and run, with warnings about its form before the output; `refused`: not
+   * understood or not allowed, nothing was run. Absent: `clean`.
+   */
+  form?: "clean" | "untidy" | "refused";
 }

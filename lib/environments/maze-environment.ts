@@ -4,6 +4,8 @@ import type { MazeTask } from "../tasks/maze/maze-task.js";
 import type { Segment } from "../tokens/segment.js";
 import type { Environment } from "./environment.js";
 import type { EnvironmentStep } from "./environment-step.js";
+import { tidyAction } from "./tidy-action.js";
+import { warningBlock } from "./warning-block.js";
 
 /**
  * A maze, in process. An action is one of up, down, left, right; the answer names the open directions of the cell reached and its
@@ -26,12 +28,24 @@ export class MazeEnvironment implements Environment {
 
   async step(actionText: string): Promise<EnvironmentStep> {
     const cell = this.placed("step");
-    const move = MOVES.find((name) => name === actionText.trim());
-    if (!move) return { segments: [{ text: "not a move\n", role: "warning" }], done: false, exact: true };
+    const { text: name, warnings } = tidyAction(actionText);
+    const move = MOVES.find((each) => each === name);
+    if (!move)
+      return {
+        segments: [{ text: "not a move\n", role: "warning" }],
+        done: false,
+        exact: true,
+        form: "refused",
+      };
     const next = this.map.move(cell, move);
     this.cell = next ?? cell;
     const text = `${next === undefined ? "wall " : ""}${this.map.view(this.cell)}`;
-    return { segments: [{ text, role: "observation" }], done: this.cell === this.task.goal, exact: true };
+    return {
+      segments: [...warningBlock(warnings), { text, role: "observation" }],
+      done: this.cell === this.task.goal,
+      exact: true,
+      form: warnings.length > 0 ? "untidy" : "clean",
+    };
   }
 
   async score(): Promise<number> {

@@ -5,6 +5,8 @@ import type { SandboxProvider } from "../sandbox/sandbox-provider.js";
 import type { Segment } from "../tokens/segment.js";
 import type { Environment } from "./environment.js";
 import type { EnvironmentStep } from "./environment-step.js";
+import { tidyAction } from "./tidy-action.js";
+import { warningBlock } from "./warning-block.js";
 
 export interface TerminalEnvironmentOptions {
   instruction: string;
@@ -13,7 +15,7 @@ export interface TerminalEnvironmentOptions {
   /** Bash script, run in the root after the last action: exit status 0 solved, 1 not; anything else is a broken verifier. */
   verifier: string;
   sandboxes: SandboxProvider;
-  /** Narrows the closed command language: why an action it allows is refused all the same. */
+  /** Narrows the closed command language: why an action it allows is refused all the same. Given the action as `tidyAction` mends it. */
   commandProblem?(action: string): string | undefined;
   /**
    * Deadline of one command, and of the verifier; default 60,000. Generous, because a machine under load is slow, and a command that meets it
@@ -26,8 +28,9 @@ export interface TerminalEnvironmentOptions {
 
 /**
  * A shell in a sandbox. Each action is one command line of the closed command language; the answer is what it printed, then a status
- * line with exit status and directory: `[0] ~/plum`. What is not in the language is not run and answers a warning. `submit <word>`
- * leaves the word in `.submitted` in the root and ends the episode; the verifier judges the files.
+ * line with exit status and directory: `[0] ~/plum`. What is not in the language is not run and answers a warning; what is untidy
+ * (`tidyAction`) is mended and run, and its output comes after format warnings. `submit <word>` leaves the word in `.submitted` in the
+ * root and ends the episode; the verifier judges the files.
  */
 export class TerminalEnvironment implements Environment {
   private readonly options: TerminalEnvironmentOptions;
@@ -48,24 +51,31 @@ export class TerminalEnvironment implements Environment {
 
   async step(actionText: string, signal?: AbortSignal): Promise<EnvironmentStep> {
     const sandbox = this.running("step");
-    const command = parseCommand(actionText, { cwd: this.cwd });
-    const problem = command.ok ? this.options.commandProblem?.(actionText) : command.reason;
+    const { text, warnings } = tidyAction(actionText);
+    const command = parseCommand(text, { cwd: this.cwd });
+    const problem = command.ok ? this.options.commandProblem?.(text) : command.reason;
     if (!command.ok || problem !== undefined)
-      return { segments: [{ text: `${problem}\n`, role: "warning" }], done: false, exact: true };
+      return {
+        segments: [{ text: `${problem}\n`, role: "warning" }],
+        done: false,
+        exact: true,
+        form: "refused",
+      };
+    const form = warnings.length > 0 ? "untidy" : "clean";
     if (command.program === "submit") {
       await sandbox.writeFile(".submitted", `${command.line.slice("submit ".length)}\n`);
-      return { segments: [], done: true, exact: true };
+      return { segments: [], done: true, exact: true, form };
     }
     const { timeoutMs = 60_000, maxOutputBytes = 2048 } = this.options;
     const result = await sandbox.exec(command.line, { timeoutMs, maxOutputBytes, signal });
     this.cwd = result.cwd;
-    const segments: Segment[] = [];
+    const segments = warningBlock(warnings);
     if (result.output !== "") segments.push({ text: withLineEnd(result.output), role: "observation" });
     if (result.truncated) segments.push({ text: "output cut\n", role: "warning" });
     if (result.timedOut) segments.push({ text: "timed out\n", role: "warning" });
     const place = result.cwd === "" ? "~" : `~/${result.cwd}`;
     segments.push({ text: `[${result.exitCode}] ${place}\n`, role: "observation" });
-    return { segments, done: false, exact: !result.timedOut };
+    return { segments, done: false, exact: !result.timedOut, form };
   }
 
   /** @throws TaskError ERR_VERIFIER when the verifier neither accepts nor rejects. */

@@ -40,9 +40,11 @@ export async function playTurns(record: RolloutRecord, play: Play): Promise<Endi
 
     const step = await answerTo(action, play);
     if ("stopReason" in step) return step;
-    const { segments, done, exact } = step;
+    const { segments, done, exact, form } = step;
     if (!exact) record.exact = false;
     if (segments.some((segment) => segment.role === "warning")) record.warnings++;
+    if (form === "refused") record.refusals++;
+    if (form === "untidy") record.formatWarnings++;
 
     const last = done || record.turns >= play.maxTurns;
     let goesOn: boolean;
@@ -64,7 +66,7 @@ async function answerTo(action: SampleResult, play: Play): Promise<EnvironmentSt
   let text: string;
   try {
     const refusal = harness.refusal(action.ids, action.finish);
-    if (refusal) return { segments: refusal, done: false, exact: true };
+    if (refusal) return { segments: refusal, done: false, exact: true, form: "refused" };
     text = harness.actionText(action.ids);
   } catch (error) {
     return failure("harness_error", error, "ERR_TOKENIZER");

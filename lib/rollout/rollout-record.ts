@@ -5,5 +5,7 @@ export class RolloutRecord {
   transcript = new Transcript();
   turns = 0;
   warnings = 0;
+  refusals = 0;
+  formatWarnings = 0;
   exact = true;
 }

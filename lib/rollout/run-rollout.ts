@@ -42,7 +42,7 @@ export async function runRollout(request: RolloutRequest): Promise<Trajectory> {
   await cleanUp(request, limits, session, held.environment);
 
   return {
-    schema: 1,
+    schema: 2,
     taskId: request.task.id,
     task: request.taskIndex,
     rollout: request.rolloutIndex,
@@ -58,6 +58,8 @@ export async function runRollout(request: RolloutRequest): Promise<Trajectory> {
     ...(ending.error ? { error: ending.error } : {}),
     exact: record.exact && reward !== null && ending.stopReason !== "rollout_timeout",
     warnings: record.warnings,
+    refusals: record.refusals,
+    formatWarnings: record.formatWarnings,
   };
 }
 

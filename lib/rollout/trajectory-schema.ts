@@ -5,10 +5,19 @@ const EXCLUDED = new Set(["sandbox_error", "policy_error", "harness_error", "ver
 
 const count = z.int().nonnegative();
 
-/** A line of a trajectory file. Unknown keys are refused, and so is a record that contradicts itself. */
-export const trajectorySchema: z.ZodType<Trajectory> = z
+/**
+ * Schema 1 did not tell refusals from notices such as cut output and had no format warnings: its warnings count as refusals, which is
+ * as many as there can have been.
+ */
+function upgrade(value: unknown): unknown {
+  if (typeof value !== "object" || value === null || !("schema" in value) || value.schema !== 1) return value;
+  if ("refusals" in value || "formatWarnings" in value) return value;
+  return { ...value, schema: 2, refusals: "warnings" in value ? value.warnings : 0, formatWarnings: 0 };
+}
+
+const current: z.ZodType<Trajectory> = z
   .strictObject({
-    schema: z.literal(1),
+    schema: z.literal(2),
     taskId: z.string().min(1).max(1_000),
     task: count,
     rollout: count,
@@ -34,11 +43,13 @@ export const trajectorySchema: z.ZodType<Trajectory> = z
     error: z.strictObject({ code: z.string().min(1), message: z.string() }).optional(),
     exact: z.boolean(),
     warnings: count,
+    refusals: count,
+    formatWarnings: count,
   })
   .superRefine((trajectory, context) => {
     const refuse = (field: keyof Trajectory, message: string): void =>
       context.addIssue({ code: "custom", path: [field], message });
-    const { ids, roles, logprobs, author, temperature, reward, stopReason, error } = trajectory;
+    const { ids, roles, logprobs, author, temperature, turns, reward, stopReason, error } = trajectory;
     if (roles.length !== ids.length)
       refuse("roles", `expected ${ids.length} letters, one per id, got ${roles.length}`);
     const actions = author === "policy" ? roles.split("a").length - 1 : 0;
@@ -57,4 +68,13 @@ export const trajectorySchema: z.ZodType<Trajectory> = z
       refuse("reward", `expected ${excluded ? "null" : "a number"} after ${stopReason}, got ${reward}`);
     if (stopReason !== "cancelled" && (error !== undefined) !== excluded)
       refuse("error", `expected ${excluded ? "an error" : "none"} after ${stopReason}`);
+    const faulty = trajectory.refusals + trajectory.formatWarnings;
+    if (faulty > turns)
+      refuse("refusals", `expected, with formatWarnings, at most the ${turns} turns, got ${faulty}`);
   });
+
+/**
+ * A line of a trajectory file. Unknown keys are refused, and so is a record that contradicts itself. A line of schema 1 is read as one
+ * of schema 2, with `formatWarnings` 0 and `refusals` equal to its `warnings`.
+ */
+export const trajectorySchema: z.ZodType<Trajectory> = z.preprocess(upgrade, current);

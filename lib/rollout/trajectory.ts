@@ -2,7 +2,7 @@ import type { StopReason } from "./stop-reason.js";
 
 /** The record of one rollout: ids are the record, text is a view. One JSON object per line in `trajectories/step-N.jsonl`. */
 export interface Trajectory {
-  schema: 1;
+  schema: 2;
   taskId: string;
   /** Index of the task within the step, and of the rollout within its group. */
   task: number;
@@ -28,6 +28,10 @@ export interface Trajectory {
   error?: { code: string; message: string };
   /** False when wall-clock time, an infrastructure failure or a cancellation had a say in what happened. */
   exact: boolean;
-  /** Number of actions that were answered with a warning. */
+  /** Number of actions that were answered with a warning of any kind. */
   warnings: number;
+  /** Number of actions that were not understood or not allowed: nothing was run. */
+  refusals: number;
+  /** Number of actions that were understood and run, but whose form was warned about. */
+  formatWarnings: number;
 }

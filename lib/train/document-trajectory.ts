@@ -4,7 +4,7 @@ import type { Document } from "../tasks/tinyterm/pretraining/document.js";
 /** A pretraining document as a line of a trajectory file, which is what imitation reads. Nobody acted, so there are no turns. */
 export function documentTrajectory({ id, ids, roles }: Document, index: number): Trajectory {
   return {
-    schema: 1,
+    schema: 2,
     taskId: id,
     task: index,
     rollout: 0,
@@ -19,5 +19,7 @@ export function documentTrajectory({ id, ids, roles }: Document, index: number):
     stopReason: "submitted",
     exact: true,
     warnings: 0,
+    refusals: 0,
+    formatWarnings: 0,
   };
 }

@@ -20,6 +20,8 @@ export function rolloutMetrics(groups: readonly (readonly Trajectory[])[]): Metr
     all.reduce((sum, each) => sum + value(each), 0) / all.length;
   metrics["rollout/turns"] = mean((each) => each.turns);
   metrics["rollout/warnings"] = mean((each) => each.warnings);
+  metrics["rollout/refusals"] = mean((each) => each.refusals);
+  metrics["rollout/format_warnings"] = mean((each) => each.formatWarnings);
   metrics["rollout/excluded"] = all.filter((each) => each.reward === null).length;
   const reasons = [...new Set(all.map((each) => each.stopReason))].sort();
   for (const reason of reasons)

@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
 import type { ScriptedAgent } from "../../lib/agent/scripted-agent.js";
 import type { Environment } from "../../lib/environments/environment.js";
+import type { EnvironmentStep } from "../../lib/environments/environment-step.js";
 import { TaskError } from "../../lib/errors/task-error.js";
 
 export interface EnvironmentCase {
@@ -85,8 +86,9 @@ export function environmentConformance(describeCase: () => EnvironmentCase): voi
     withEnvironment(async (environment, { harmless }) => {
       await environment.reset();
       for (const action of harmless) {
-        const { segments, done, exact } = await environment.step(action);
+        const { segments, done, exact, form } = await environment.step(action);
         expect({ action, done, exact }).toEqual({ action, done: false, exact: true });
+        expect(form ?? "clean").toBe("clean");
         expect(segments.length).toBeGreaterThan(0);
         for (const { text, role } of segments) {
           expect(role).toBe("observation");
@@ -100,12 +102,37 @@ export function environmentConformance(describeCase: () => EnvironmentCase): voi
       await environment.reset();
       for (const action of refused) {
         const step = await environment.step(action);
-        expect({ action, done: step.done }).toEqual({ action, done: false });
+        expect({ action, done: step.done, form: step.form }).toEqual({
+          action,
+          done: false,
+          form: "refused",
+        });
         expect(step.segments.map((segment) => segment.role)).toEqual(["warning"]);
         expect(step.segments[0].text).toMatch(/^[^\n]+\n$/);
       }
       expect(await environment.score()).toBe(0);
     }));
+
+  it("runs what is untidy as if it were clean, with format warnings before the answer", async () => {
+    const { harmless } = describeCase();
+    const answers = (change: (action: string) => string) =>
+      withEnvironment(async (environment) => {
+        await environment.reset();
+        const steps: EnvironmentStep[] = [];
+        for (const action of harmless) steps.push(await environment.step(change(action)));
+        return steps;
+      });
+    const clean = await answers((action) => action);
+    const untidy = await answers((action) => ` $  ${action}\nnext`);
+    const text = "WARNINGS:\n- more than one line\n- prompt sign\n- extra spaces\n\n";
+    expect(untidy).toEqual(
+      clean.map((step) => ({
+        ...step,
+        segments: [{ text, role: "warning" }, ...step.segments],
+        form: "untidy",
+      })),
+    );
+  });
 
   it("keeps worlds apart", async () => {
     const { create, expert, maxTurns } = describeCase();

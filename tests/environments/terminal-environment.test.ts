@@ -88,7 +88,12 @@ describe.skipIf(!linux)("TerminalEnvironment", () => {
       const environment = create();
       await environment.reset();
       await environment.step("cd elm");
-      expect(await environment.step(`submit ${word}`)).toEqual({ segments: [], done: true, exact: true });
+      expect(await environment.step(`submit ${word}`)).toEqual({
+        segments: [],
+        done: true,
+        exact: true,
+        form: "clean",
+      });
       expect(await environment.score()).toBe(expected);
       await environment.dispose();
     }
@@ -99,6 +104,48 @@ describe.skipIf(!linux)("TerminalEnvironment", () => {
     await environment.reset();
     expect(await say(environment, "ls")).toEqual([["warning", "not today\n"]]);
     expect(await say(environment, "pwd")).toHaveLength(2);
+    await environment.dispose();
+  });
+
+  it("runs an untidy action and warns about its form first", async () => {
+    const environment = create();
+    await environment.reset();
+    expect(await environment.step("$ cd  oak \n[0] ~/oak\nfig")).toEqual({
+      segments: [
+        {
+          text: "WARNINGS:\n- more than one line\n- prompt sign\n- extra spaces\n\n",
+          role: "warning",
+        },
+        { text: "[0] ~/oak\n", role: "observation" },
+      ],
+      done: false,
+      exact: true,
+      form: "untidy",
+    });
+    // Only what was run is warned about: a refusal is a warning of its own.
+    expect(await environment.step(" reboot ")).toEqual({
+      segments: [{ text: "unknown program\n", role: "warning" }],
+      done: false,
+      exact: true,
+      form: "refused",
+    });
+    expect(await environment.step("submit  red\n")).toEqual({
+      segments: [],
+      done: true,
+      exact: true,
+      form: "untidy",
+    });
+    expect(await environment.score()).toBe(1);
+    await environment.dispose();
+  });
+
+  it("asks the family about the action as it was mended", async () => {
+    const asked: string[] = [];
+    const commandProblem = (action: string) => void asked.push(action);
+    const environment = create({ commandProblem });
+    await environment.reset();
+    await environment.step("  ls   oak ");
+    expect(asked).toEqual(["ls oak"]);
     await environment.dispose();
   });
 

@@ -17,7 +17,7 @@ export interface EchoOptions {
   exact?: boolean;
 }
 
-/** Answers an action with its own text; refuses actions with a "g" with a warning. */
+/** Answers an action with its own text; refuses actions with a "g" with a warning, and finds those with a "u" untidy. */
 export class EchoEnvironment implements Environment {
   readonly log: string[] = [];
   disposed = 0;
@@ -39,11 +39,12 @@ export class EchoEnvironment implements Environment {
     this.log.push(actionText);
     const exact = this.options.exact ?? true;
     if (actionText.includes("g"))
-      return { segments: [{ text: "no g", role: "warning" }], done: false, exact };
+      return { segments: [{ text: "no g", role: "warning" }], done: false, exact, form: "refused" };
     if (actionText.includes("a")) this.solved = true;
     const done = actionText === this.options.finalAction;
     const text = actionText.repeat(this.options.repeat ?? 1);
-    return { segments: done ? [] : [{ text, role: "observation" }], done, exact };
+    const form = actionText.includes("u") ? "untidy" : undefined;
+    return { segments: done ? [] : [{ text, role: "observation" }], done, exact, form };
   }
 
   async score(signal?: AbortSignal): Promise<number> {

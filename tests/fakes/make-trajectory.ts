@@ -3,7 +3,7 @@ import type { Trajectory } from "../../lib/rollout/trajectory.js";
 /** A small sound trajectory of a policy, with changes. */
 export function makeTrajectory(changes: Partial<Trajectory> = {}): Trajectory {
   return {
-    schema: 1,
+    schema: 2,
     taskId: "echo/train/1",
     task: 0,
     rollout: 0,
@@ -18,6 +18,8 @@ export function makeTrajectory(changes: Partial<Trajectory> = {}): Trajectory {
     stopReason: "submitted",
     exact: true,
     warnings: 0,
+    refusals: 0,
+    formatWarnings: 0,
     ...changes,
   };
 }

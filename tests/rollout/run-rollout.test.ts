@@ -43,7 +43,7 @@ describe("what is recorded", () => {
     const { request, environment, agent } = setUp({ finalAction: "end" }, ["ab", "g", "end"]);
     const trajectory = await runRollout(request);
     expect(trajectory).toEqual({
-      schema: 1,
+      schema: 2,
       taskId: "echo/train/1",
       task: 3,
       rollout: 5,
@@ -64,6 +64,8 @@ describe("what is recorded", () => {
       stopReason: "submitted",
       exact: true,
       warnings: 1,
+      refusals: 1,
+      formatWarnings: 0,
     });
     expect(environment.log).toEqual(["ab", "g", "end"]);
     expect(environment.disposed).toBe(1);
@@ -89,6 +91,13 @@ describe("what is recorded", () => {
     }
     expect(policy.openSessions.size).toBe(0);
     expect(await runRollout(setUp().request)).toEqual(trajectory);
+  });
+
+  test("refused and untidy actions are counted apart", async () => {
+    const { request } = setUp({ finalAction: "up" }, ["u", "g", "gu", "up"]);
+    const trajectory = await runRollout(request);
+    const { turns, warnings, refusals, formatWarnings } = trajectory;
+    expect([turns, warnings, refusals, formatWarnings]).toEqual([4, 2, 2, 2]);
   });
 
   test("another seed plays another rollout", async () => {

@@ -121,6 +121,17 @@ describe("writing and reading back", () => {
   });
 });
 
+/** A line as 0.1.0 wrote it, with changes. */
+function old(changes: Record<string, unknown> = {}): string {
+  const { refusals: _, formatWarnings: __, ...rest } = makeTrajectory();
+  return `${JSON.stringify({ ...rest, schema: 1, ...changes })}\n`;
+}
+
+test("a line of schema 1 is read as one of schema 2", async () => {
+  const { trajectories } = await readAll(await fileOf(old({ warnings: 1 }) + line()));
+  expect(trajectories).toEqual([makeTrajectory({ warnings: 1, refusals: 1 }), makeTrajectory()]);
+});
+
 describe("corrupt lines", () => {
   const corrupt: [string, string | Uint8Array, string | undefined, RegExp][] = [
     ["not JSON", "{nope}\n", undefined, /not JSON/],
@@ -132,7 +143,15 @@ describe("corrupt lines", () => {
     ["null", "null\n", undefined, /expected object/],
     ["an unknown key", line({ extra: 1 }), "extra", /nrecognized key/],
     ["a prototype key", line().replace("{", '{"__proto__":{"a":1},'), "__proto__", /nrecognized key/],
-    ["another schema", line({ schema: 2 }), "schema", /expected 1/],
+    ["another schema", line({ schema: 3 }), "schema", /expected 2/],
+    ["schema 1 with fields of schema 2", line({ schema: 1 }), "schema", /expected 2/],
+    ["schema 1 without warnings", old({ warnings: undefined }), "warnings", /expected number/],
+    [
+      "more faulty turns than turns",
+      line({ refusals: 1, formatWarnings: 1 }),
+      "refusals",
+      /at most the 1 turns, got 2/,
+    ],
     ["a missing field", line({ ids: undefined }), "ids", /expected array/],
     ["a fractional id", line({ ids: [5, 6.5, 7, 8, 9] }), "ids.1", /expected int/],
     ["a negative id", line({ ids: [5, 6, -7, 8, 9] }), "ids.2", /expected number to be >=0/],

@@ -17,7 +17,7 @@ import { StepClock } from "../../lib/train/step-clock.js";
 import { tinyConfig } from "./tiny-run.js";
 
 const trajectory = (overrides: Partial<Trajectory>): Trajectory => ({
-  schema: 1,
+  schema: 2,
   taskId: "t",
   task: 0,
   rollout: 0,
@@ -32,6 +32,8 @@ const trajectory = (overrides: Partial<Trajectory>): Trajectory => ({
   stopReason: "max_turns",
   exact: true,
   warnings: 0,
+  refusals: 0,
+  formatWarnings: 0,
   ...overrides,
 });
 const broken = trajectory({
@@ -66,6 +68,7 @@ describe("scoreGroups", () => {
 describe("rolloutMetrics", () => {
   it("counts failures apart from scores", () => {
     const timeout = trajectory({ reward: 0, stopReason: "rollout_timeout", turns: 4, warnings: 2 });
+    Object.assign(timeout, { refusals: 1, formatWarnings: 2 });
     const groups = [
       [trajectory({ reward: 1 }), timeout, broken],
       [trajectory({ reward: 1 }), trajectory({ reward: 1 }), trajectory({ reward: 1 })],
@@ -76,6 +79,8 @@ describe("rolloutMetrics", () => {
       "reward/zero_variance_groups": 1,
       "rollout/turns": 1.5,
       "rollout/warnings": 1 / 3,
+      "rollout/refusals": 1 / 6,
+      "rollout/format_warnings": 1 / 3,
       "rollout/excluded": 1,
       "rollout/stop/max_turns": 4,
       "rollout/stop/rollout_timeout": 1,
