@@ -10,6 +10,7 @@ import { benchOptimizer } from "./optimizer.js";
 import { renderTable } from "./render-table.js";
 import { replaceMarked } from "./replace-marked.js";
 import { benchSandbox } from "./sandbox.js";
+import { benchStep } from "./step.js";
 
 type Bench = () => BenchTable | BenchTable[] | Promise<BenchTable | BenchTable[]>;
 
@@ -19,6 +20,7 @@ const QUESTIONS: Record<string, Bench> = {
   gemm: benchGemm,
   decoder: benchDecoder,
   sandbox: benchSandbox,
+  step: benchStep,
 };
 
 const here = import.meta.dirname;
