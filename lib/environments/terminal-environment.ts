@@ -1,7 +1,10 @@
+import { SandboxError } from "../errors/sandbox-error.js";
 import { TaskError } from "../errors/task-error.js";
 import { parseCommand } from "../sandbox/parse-command.js";
 import type { Sandbox } from "../sandbox/sandbox.js";
 import type { SandboxProvider } from "../sandbox/sandbox-provider.js";
+import { scriptCommand } from "../sandbox/script-command.js";
+import { scriptProblem } from "../sandbox/script-problem.js";
 import type { Segment } from "../tokens/segment.js";
 import type { Environment } from "./environment.js";
 import type { EnvironmentStep } from "./environment-step.js";
@@ -12,11 +15,19 @@ export interface TerminalEnvironmentOptions {
   instruction: string;
   /** The world: paths relative to the root, directories come with their files. */
   files: readonly { path: string; text: string }[];
+  /**
+   * Scripts of the world, files too, that `bash <path>` may run, as long as all of them are as written here or only read; see `scriptProblem`.
+   * Else `bash` is refused, and a rollout that ends like that scores 0. Without any there is no `bash`.
+   */
+  scripts?: readonly { path: string; text: string }[];
   /** Bash script, run in the root after the last action: exit status 0 solved, 1 not; anything else is a broken verifier. */
   verifier: string;
   sandboxes: SandboxProvider;
-  /** Narrows the closed command language: why an action it allows is refused all the same. Given the action as `tidyAction` mends it. */
-  commandProblem?(action: string): string | undefined;
+  /**
+   * Narrows the closed command language: why an action it allows is refused all the same. Given the action as `tidyAction` mends it, and
+   * the directory the shell stands in, relative to the root.
+   */
+  commandProblem?(action: string, cwd: string): string | undefined;
   /**
    * Deadline of one command, and of the verifier; default 60,000. Generous, because a machine under load is slow, and a command that meets it
    * makes the rollout inexact.
@@ -45,15 +56,19 @@ export class TerminalEnvironment implements Environment {
     await this.dispose();
     this.sandbox = await this.options.sandboxes.create(signal);
     this.cwd = "";
-    for (const { path, text } of this.options.files) await this.sandbox.writeFile(path, text);
+    const { files, scripts = [] } = this.options;
+    for (const { path, text } of [...files, ...scripts]) await this.sandbox.writeFile(path, text);
     return [{ text: this.options.instruction, role: "context" }];
   }
 
   async step(actionText: string, signal?: AbortSignal): Promise<EnvironmentStep> {
     const sandbox = this.running("step");
+    const { cwd } = this;
     const { text, warnings } = tidyAction(actionText);
-    const command = parseCommand(text, { cwd: this.cwd });
-    const problem = command.ok ? this.options.commandProblem?.(text) : command.reason;
+    const scripts = this.options.scripts?.map(({ path }) => path);
+    const command = parseCommand(text, { cwd, scripts });
+    let problem = command.ok ? this.options.commandProblem?.(text, cwd) : command.reason;
+    if (command.ok && command.program === "bash") problem ??= await this.scriptProblem(sandbox);
     if (!command.ok || problem !== undefined)
       return {
         segments: [{ text: `${problem}\n`, role: "warning" }],
@@ -67,7 +82,9 @@ export class TerminalEnvironment implements Environment {
       return { segments: [], done: true, exact: true, form };
     }
     const { timeoutMs = 60_000, maxOutputBytes = 2048 } = this.options;
-    const result = await sandbox.exec(command.line, { timeoutMs, maxOutputBytes, signal });
+    const line =
+      command.program === "bash" ? scriptCommand(command.line.slice("bash ".length)) : command.line;
+    const result = await sandbox.exec(line, { timeoutMs, maxOutputBytes, signal });
     this.cwd = result.cwd;
     const segments = warningBlock(warnings);
     if (result.output !== "") segments.push({ text: withLineEnd(result.output), role: "observation" });
@@ -81,7 +98,9 @@ export class TerminalEnvironment implements Environment {
   /** @throws TaskError ERR_VERIFIER when the verifier neither accepts nor rejects. */
   async score(signal?: AbortSignal): Promise<number> {
     const { timeoutMs = 60_000, verifier } = this.options;
-    const result = await this.running("score").execOnce(verifier, { timeoutMs, signal });
+    const sandbox = this.running("score");
+    if ((await this.scriptProblem(sandbox)) !== undefined) return 0;
+    const result = await sandbox.execOnce(verifier, { timeoutMs, signal });
     if (result.timedOut || result.exitCode > 1)
       throw new TaskError(
         "ERR_VERIFIER",
@@ -94,6 +113,20 @@ export class TerminalEnvironment implements Environment {
     const sandbox = this.sandbox;
     this.sandbox = undefined;
     await sandbox?.dispose();
+  }
+
+  /** Why no script may run: one script may run another, so all are looked at. */
+  private async scriptProblem(sandbox: Sandbox): Promise<string | undefined> {
+    for (const { path, text } of this.options.scripts ?? []) {
+      const content = await sandbox.readFile(path).catch((error: unknown) => {
+        // Gone, or no longer a regular file: the agent's doing.
+        if (error instanceof SandboxError && error.code === "ERR_SANDBOX_PATH") return undefined;
+        throw error;
+      });
+      const problem = content ? scriptProblem(content, text) : "bash: script not allowed";
+      if (problem !== undefined) return problem;
+    }
+    return undefined;
   }
 
   private running(method: string): Sandbox {

@@ -25,9 +25,11 @@ const paths = (min: number, max = many) => ({ kind: "path", min, max }) as const
 
 /**
  * The closed command language: every program and flag that a model may use in the local sandbox. Nothing here shows a time, a
- * process, a user, a size on disk or an absolute path, follows a file, starts a program, or makes a link.
+ * process, a user, a size on disk or an absolute path, follows a file, starts a program, or makes a link. `bash` is in it only where a task
+ * declares scripts, and runs nothing else; see `scriptProblem`.
  */
 export const commandGrammar: Readonly<Record<string, ProgramRule>> = {
+  bash: { position: "alone", flags: {}, operands: paths(1, 1) },
   cat: { position: "filter", flags: { "-n": "none" }, operands: paths(0) },
   cd: { position: "alone", flags: {}, operands: paths(0, 1) },
   cp: { position: "alone", flags: { "-r": "none" }, operands: paths(2) },

@@ -1,17 +1,29 @@
 import { parseStage, pathProblem, type Stage } from "./parse-stage.js";
+import { resolveInside } from "./resolve-inside.js";
 
 /** A command line that may run, rendered anew from what was understood, or the reason why it may not. */
 export type ParsedCommand = { ok: true; line: string; program: string } | { ok: false; reason: string };
+
+/** Where a command line is read. */
+export interface CommandContext {
+  /** Directory the shell stands in, relative to the task root, as `ExecResult.cwd`. */
+  cwd: string;
+  /**
+   * Paths, relative to the task root, of the scripts that `bash` may run; without any there is no `bash`. Their text is not looked at here:
+   * whoever names scripts asks `scriptProblem` before running one.
+   */
+  scripts?: readonly string[];
+}
 
 /** Longest command line, in characters. */
 export const maxCommandLength = 256;
 
 /**
  * Reads a model's command line in the closed command language (`command-grammar.ts`): listed programs and flags, operands inside
- * the task root as seen from `cwd` (relative to it, as `ExecResult.cwd`), `|` between programs, one final `>` or `>>`. `line` is
+ * the task root as seen from `context.cwd`, `|` between programs, one final `>` or `>>`. `line` is
  * built from the parsed structure, never from the text. A reason is made of fixed words only. Never throws.
  */
-export function parseCommand(text: string, context: { cwd: string }): ParsedCommand {
+export function parseCommand(text: string, context: CommandContext): ParsedCommand {
   if (text.length > maxCommandLength) return refuse("line too long");
   if (!/^[A-Za-z0-9._/|> -]*$/.test(text)) return refuse("character not allowed");
   // Next to `>`, a number would choose another descriptor.
@@ -23,7 +35,11 @@ export function parseCommand(text: string, context: { cwd: string }): ParsedComm
     const words = splitWords(part);
     if (words.length === 0) return refuse("missing program");
     const stage = parseStage(words, context.cwd);
+    const scripts = words[0] === "bash" ? (context.scripts ?? []) : undefined;
+    if (scripts?.length === 0) return refuse("unknown program");
     if (typeof stage === "string") return refuse(stage);
+    if (scripts?.includes((resolveInside(context.cwd, stage.operands[0] ?? "") ?? []).join("/")) === false)
+      return refuse("bash: path not allowed");
     stages.push(stage);
   }
   const problem = pipeProblem(stages, redirected !== null);

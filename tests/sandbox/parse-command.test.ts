@@ -3,8 +3,8 @@ import { describe, expect, it } from "vitest";
 import { commandGrammar } from "../../lib/sandbox/command-grammar.js";
 import { parseCommand } from "../../lib/sandbox/parse-command.js";
 
-const line = (text: string, cwd = "") => {
-  const parsed = parseCommand(text, { cwd });
+const line = (text: string, cwd = "", scripts?: string[]) => {
+  const parsed = parseCommand(text, { cwd, scripts });
   return parsed.ok ? parsed.line : `refused: ${parsed.reason}`;
 };
 
@@ -142,6 +142,19 @@ describe("the closed command language", () => {
     expect(line(text, "a/b")).toMatch(/^refused: (mv|rm|rmdir): the shell stands in that directory$/);
   });
 
+  it("has bash for declared scripts only", () => {
+    const scripts = ["run", "d/check"];
+    expect(line("bash run", "", scripts)).toBe("bash run");
+    expect(line("bash  ./run", "", scripts)).toBe("bash ./run");
+    expect(line("bash ../run", "d", scripts)).toBe("bash ../run");
+    expect(line("bash check", "d", scripts)).toBe("bash check");
+    expect(line("bash check", "", scripts)).toBe("refused: bash: path not allowed");
+    expect(line("bash run", "", [])).toBe("refused: unknown program");
+    expect(line("bash run", "")).toBe("refused: unknown program");
+    expect(line("ls | bash", "", scripts)).toBe("refused: bash: missing operand");
+    expect(line("bash /home/agent/run", "", scripts)).toBe("refused: bash: absolute path not allowed");
+  });
+
   it("copies no directory into itself", () => {
     expect(line("cp -r a a/b")).toBe("refused: cp: cannot copy a directory into itself");
     expect(line("cp -r . x", "a")).toBe("refused: cp: cannot copy a directory into itself");
@@ -191,7 +204,8 @@ describe("the closed command language", () => {
     let accepted = 0;
     fc.assert(
       fc.property(texts, cwds, (text, cwd) => {
-        const parsed = parseCommand(text, { cwd });
+        const context = { cwd, scripts: ["a", "d/f.txt"] };
+        const parsed = parseCommand(text, context);
         if (!parsed.ok) {
           expect(parsed.reason).toMatch(/^[a-z: ]+$/);
           return;
@@ -215,7 +229,7 @@ describe("the closed command language", () => {
           }
         }
         // What was rendered means itself.
-        expect(parseCommand(body, { cwd })).toEqual(parsed);
+        expect(parseCommand(body, context)).toEqual(parsed);
       }),
       { numRuns: 4000, seed: 7 },
     );
