@@ -1,3 +1,4 @@
+import { resolveInside } from "../../sandbox/resolve-inside.js";
 import type { Segment } from "../../tokens/segment.js";
 import { NAME_POOLS } from "./name-pools.js";
 
@@ -24,7 +25,10 @@ export class TerminalView {
     this.succeeded = status?.[1] === "0";
     if (!status || !this.succeeded) return;
     const [program, operand] = action.split(" ");
-    if (program === "ls" && operand === undefined) this.listings.set(this.cwd, lines);
+    if (program === "ls") {
+      const path = (resolveInside(this.cwd, operand ?? ".") ?? []).join("/");
+      if (path === "" || isDirectory(path)) this.listings.set(path, lines);
+    }
     if (program === "cat" && operand !== undefined) this.words.set(this.pathOf(operand), lines[0] ?? "");
     this.cwd = status[2] ?? "";
   }
@@ -33,13 +37,29 @@ export class TerminalView {
     return this.cwd === "" ? name : `${this.cwd}/${name}`;
   }
 
-  /** Listed directories of the current directory. */
-  directories(): string[] {
-    return (this.listings.get(this.cwd) ?? []).filter((name) => DIRECTORY_NAMES.has(name));
+  /** Listed directories of a directory, by default the current one. */
+  directories(path = this.cwd): string[] {
+    return (this.listings.get(path) ?? []).filter(isDirectory);
   }
 
-  /** Listed files of the current directory. */
-  files(): string[] {
-    return (this.listings.get(this.cwd) ?? []).filter((name) => !DIRECTORY_NAMES.has(name));
+  /** Listed files of a directory, by default the current one. */
+  files(path = this.cwd): string[] {
+    return (this.listings.get(path) ?? []).filter((name) => !isDirectory(name));
+  }
+
+  /** Paths of the directories that a listing shows and that were not listed themselves. */
+  unlisted(): string[] {
+    return [...this.listings.keys()]
+      .flatMap((path) => this.directories(path).map((name) => (path === "" ? name : `${path}/${name}`)))
+      .filter((path) => !this.listings.has(path));
+  }
+
+  /** Where a listing shows the name: its path, or undefined. */
+  placeOf(name: string): string | undefined {
+    for (const [path, names] of this.listings)
+      if (names.includes(name)) return path === "" ? name : `${path}/${name}`;
+    return undefined;
   }
 }
+
+const isDirectory = (path: string): boolean => DIRECTORY_NAMES.has(path.slice(path.lastIndexOf("/") + 1));

@@ -25,28 +25,15 @@ export class FindExpert implements ScriptedAgent {
     if (word !== undefined) return `submit ${word}`;
     if (view.listings.get(view.cwd)?.includes(target)) return `cat ${target}`;
     if (!view.listings.has(view.cwd)) {
-      if (view.cwd === "" || this.tried.has(view.cwd) || this.unlisted().some((path) => path !== view.cwd))
+      if (view.cwd === "" || this.tried.has(view.cwd) || view.unlisted().some((path) => path !== view.cwd))
         return "ls";
       this.tried.add(view.cwd);
       return `cat ${target}`;
     }
     const next = view
       .directories()
-      .find((name) => this.unlisted().some((path) => isWithin(path, view.pathOf(name))));
+      .find((name) => view.unlisted().some((path) => isWithin(path, view.pathOf(name))));
     return next === undefined ? "cd .." : `cd ${next}`;
-  }
-
-  /** Directories that were seen but not listed. */
-  private unlisted(): string[] {
-    const { view } = this;
-    const here = view.cwd;
-    const seen: string[] = [];
-    for (const path of view.listings.keys()) {
-      view.cwd = path;
-      seen.push(...view.directories().map((name) => view.pathOf(name)));
-    }
-    view.cwd = here;
-    return seen.filter((path) => !view.listings.has(path));
   }
 }
 
