@@ -24,6 +24,7 @@ export { CounterRandom } from "./random/counter-random.js";
 export { deriveSeed } from "./random/derive-seed.js";
 export * from "./rollout/index.js";
 export * from "./sandbox/index.js";
+export { createMixtureFamily } from "./tasks/mixture-family.js";
 export { shippedTokenizer } from "./tasks/shipped-tokenizer.js";
 export type { Task } from "./tasks/task.js";
 export { taskFamily } from "./tasks/task-families.js";

@@ -6,8 +6,11 @@ export function addEvalCommand(program: Command): void {
   program
     .command("eval")
     .description("Measure a model or checkpoint on held-out tasks.")
-    .argument("<model>", "model directory, or a run's checkpoint (checkpoints/step-N)")
-    .option("--family <name>", "task family", "tinyterm/find")
+    .argument(
+      "<model>",
+      "model directory, a run's checkpoint (checkpoints/step-N), or a run (its newest checkpoint)",
+    )
+    .option("--family <name>", "task family", "tinyterm")
     .option("--split <split>", "train, val or ood", "val")
     .option("--tasks <n>", "tasks for the success rate; 0: not measured", "256")
     .option("--samples <n>", "rollouts per task", "1")

@@ -7,6 +7,7 @@ import { addEvalCommand } from "./eval-command.js";
 import { ExitStatus } from "./exit-status.js";
 import { addMakeStartPolicyCommand } from "./make-start-policy-command.js";
 import { addQuickstartCommand } from "./quickstart-command.js";
+import { addRecordCommand } from "./record-command.js";
 import { addTrainCommand } from "./train-command.js";
 
 /**
@@ -31,6 +32,7 @@ export async function runCommandLine(argv: readonly string[]): Promise<number> {
   addTrainCommand(program, status);
   addMakeStartPolicyCommand(program);
   addEvalCommand(program);
+  addRecordCommand(program, status);
   addDoctorCommand(program, status);
   for (const command of program.commands) command.exitOverride().showHelpAfterError(false);
   try {

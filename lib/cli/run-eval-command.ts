@@ -1,13 +1,11 @@
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import type { Metrics } from "../report/metrics.js";
 import { Progress } from "../report/progress.js";
-import { verifyCheckpoint } from "../train/checkpoint/verify-checkpoint.js";
 import { checkTaskRange } from "../train/choose-tasks.js";
 import { parseConfig } from "../train/config/parse-config.js";
 import type { TrainConfig } from "../train/config/train-config.js";
 import { evaluate } from "../train/evaluate.js";
 import { expertTrajectories } from "../train/expert-trajectories.js";
+import { modelDirectory } from "../train/model-directory.js";
 import { openParts } from "../train/open-parts.js";
 
 /** Flags as commander gives them. */
@@ -24,17 +22,15 @@ export interface EvalCommandOptions {
   json?: boolean;
 }
 
-/** Prints success and observation nll of a model directory or a checkpoint, which is verified first. */
+/** Prints success and observation nll of a model directory, a checkpoint or a run's newest checkpoint; checkpoints are verified first. */
 export async function runEvalCommand(path: string, options: EvalCommandOptions): Promise<void> {
-  const checkpoint = existsSync(join(path, "manifest.json"));
-  if (checkpoint) await verifyCheckpoint(path.replace(/\/+$/, ""));
   const config = parseConfig(
     {
       algorithm: "grpo",
       out: "unused",
       steps: 1,
       seed: Number(options.seed),
-      model: { path: checkpoint ? join(path, "model") : path },
+      model: { path: await modelDirectory(path) },
       tasks: { family: options.family },
       concurrency: Number(options.concurrency),
       eval: {
@@ -77,6 +73,9 @@ function describe(metrics: Metrics, config: TrainConfig): string {
       "success",
       `${(100 * success).toFixed(1)} %  (${tasks} ${split} tasks of ${config.tasks.family}, ${samples} rollouts each)`,
     );
+  for (const [key, rate] of Object.entries(metrics))
+    if (key.startsWith("eval/success/") && typeof rate === "number")
+      add(`  ${key.slice("eval/success/".length)}`, `${(100 * rate).toFixed(1)} %`);
   const nll = metrics["eval/observation_nll"];
   if (typeof nll === "number") add("observation nll", `${nll.toFixed(4)} nats per token`);
   const floor = metrics["eval/observation_floor"];

@@ -1,7 +1,6 @@
 import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { ConfigError } from "../errors/config-error.js";
 import { loadNative } from "../native/load.js";
 import type { ArmRecord } from "../report/arm-record.js";
 import { compareArms } from "../report/compare-arms.js";
@@ -12,6 +11,7 @@ import { startRun } from "../train/start-run.js";
 import { StopRequest } from "../train/stop-request.js";
 import { train } from "../train/trainer.js";
 import { quickstartConfig } from "./quickstart-config.js";
+import { wholeNumber } from "./whole-number.js";
 
 export interface QuickstartOptions {
   out?: string;
@@ -22,8 +22,8 @@ export interface QuickstartOptions {
 
 /** @returns the exit status: 0 finished, 130 or 143 stopped. */
 export async function runQuickstartCommand(options: QuickstartOptions): Promise<number> {
-  const seed = wholeNumber("--seed", options.seed, 0);
-  const steps = wholeNumber("--steps", options.steps, 1);
+  const seed = wholeNumber("quickstart", "--seed", options.seed, 0);
+  const steps = wholeNumber("quickstart", "--steps", options.steps, 1);
   const out = options.out ?? freeDirectory();
   const note = (message: string): void => {
     process.stderr.write(`${message}\n`);
@@ -75,15 +75,6 @@ export async function runQuickstartCommand(options: QuickstartOptions): Promise<
   );
   note(`\nboth runs, every rollout and this table: ${out}`);
   return 0;
-}
-
-function wholeNumber(flag: string, text: string, least: number): number {
-  if (!/^\d{1,9}$/.test(text) || Number(text) < least)
-    throw new ConfigError(
-      "ERR_CONFIG",
-      `[quickstart] ${flag}: expected an integer >= ${least}, got "${text}".`,
-    );
-  return Number(text);
 }
 
 function freeDirectory(): string {

@@ -14,6 +14,7 @@ export interface TrainCommandOptions {
   resume?: string;
   out?: string;
   seed?: string;
+  model?: string;
   dryRun?: boolean;
   quiet?: boolean;
 }
@@ -33,11 +34,11 @@ export async function runTrainCommand(
     );
   if (
     options.resume !== undefined &&
-    (options.out !== undefined || options.seed !== undefined || options.dryRun)
+    [options.out, options.seed, options.model, options.dryRun].some((flag) => flag !== undefined)
   )
     throw new ConfigError(
       "ERR_CONFIG",
-      "[train] --resume takes no --out, --seed or --dry-run: a resumed run keeps its own configuration. Leave them out.",
+      "[train] --resume takes no --out, --seed, --model or --dry-run: a resumed run keeps its own configuration. Leave them out.",
     );
   let config: TrainConfig | undefined;
   if (path !== undefined) {
@@ -84,6 +85,7 @@ export async function runTrainCommand(
 function override(config: TrainConfig, options: TrainCommandOptions): TrainConfig {
   const changed = { ...config };
   if (options.out !== undefined) changed.out = options.out;
+  if (options.model !== undefined) changed.model = { path: options.model };
   if (options.seed !== undefined) {
     if (!/^\d{1,15}$/.test(options.seed))
       throw new ConfigError("ERR_CONFIG", `[train] --seed: expected an integer >= 0, got "${options.seed}".`);

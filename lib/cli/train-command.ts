@@ -5,6 +5,7 @@ interface TrainFlags {
   resume?: string;
   out?: string;
   seed?: string;
+  model?: string;
   dryRun?: boolean;
   quiet?: boolean;
 }
@@ -18,6 +19,7 @@ export function addTrainCommand(program: Command, status: ExitStatus): void {
     .option("--resume <run>", "continue the run in this directory from its newest valid checkpoint")
     .option("--out <directory>", "run directory, in place of the configuration's `out`")
     .option("--seed <n>", "seed, in place of the configuration's `seed`")
+    .option("--model <path>", "weights to start from, in place of the configuration's `model`")
     .option("--dry-run", "print the resolved configuration and what it implies, then stop")
     .option("--quiet", "print no progress")
     .addHelpText(

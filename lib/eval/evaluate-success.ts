@@ -32,19 +32,25 @@ export interface SuccessOptions {
   onProgress?(progress: RolloutProgress): void;
 }
 
-/** What `evaluateSuccess` found. A reward of 0.5 or more is a success. */
-export interface SuccessReport {
-  tasks: number;
-  /** Samples per task. */
-  samples: number;
-  /** Rollouts with a reward, and those an infrastructure failure or a cancellation took out. */
+/** Successes among scored rollouts. */
+export interface SuccessRate {
   scored: number;
-  excluded: number;
   successes: number;
   /** successes / scored; absent when nothing was scored. */
   rate?: number;
   /** Wilson 95 % interval of the rate, as if samples were independent: with several samples per task it is too narrow. */
   interval: [low: number, high: number];
+}
+
+/** What `evaluateSuccess` found. A reward of 0.5 or more is a success. */
+export interface SuccessReport extends SuccessRate {
+  tasks: number;
+  /** Samples per task. */
+  samples: number;
+  /** Rollouts that an infrastructure failure or a cancellation took out. */
+  excluded: number;
+  /** The same by the family a task belongs to, in the order in which they come. */
+  byFamily: Record<string, SuccessRate>;
   /** passAtK[k - 1] is pass@k, the mean of the unbiased estimate over the tasks with at least k scored samples; undefined without any. */
   passAtK: (number | undefined)[];
   stopReasons: Partial<Record<StopReason, number>>;
@@ -77,16 +83,16 @@ export async function evaluateSuccess(options: SuccessOptions): Promise<SuccessR
     signal: options.signal,
     onProgress: options.onProgress,
   });
-  return summarise(trajectories, samples);
+  return summarise(tasks, trajectories, samples);
 }
 
-function summarise(trajectories: Trajectory[][], samples: number): SuccessReport {
+function summarise(tasks: readonly Task[], trajectories: Trajectory[][], samples: number): SuccessReport {
   const counts = trajectories.map((group) => {
     const rewards = group.flatMap(({ reward }) => (reward === null ? [] : [reward]));
     return { scored: rewards.length, successes: rewards.filter((reward) => reward >= 0.5).length };
   });
-  const scored = counts.reduce((sum, count) => sum + count.scored, 0);
-  const successes = counts.reduce((sum, count) => sum + count.successes, 0);
+  const whole = successRate(counts);
+  const families = [...new Set(tasks.map(({ family }) => family))];
   const passes = Array.from({ length: samples }, (_, i) => {
     const usable = counts.filter((count) => count.scored > i);
     const total = usable.reduce((sum, count) => sum + passAtK(count.scored, count.successes, i + 1), 0);
@@ -98,14 +104,28 @@ function summarise(trajectories: Trajectory[][], samples: number): SuccessReport
   return {
     tasks: trajectories.length,
     samples,
-    scored,
-    excluded: all.length - scored,
-    successes,
-    ...(scored === 0 ? {} : { rate: successes / scored }),
-    interval: wilsonInterval(successes, scored),
+    ...whole,
+    excluded: all.length - whole.scored,
+    byFamily: Object.fromEntries(
+      families.map((family) => [
+        family,
+        successRate(counts.filter((_, index) => tasks[index].family === family)),
+      ]),
+    ),
     passAtK: passes,
     stopReasons,
     exact: all.every(({ exact }) => exact),
     trajectories,
+  };
+}
+
+function successRate(counts: readonly { scored: number; successes: number }[]): SuccessRate {
+  const scored = counts.reduce((sum, count) => sum + count.scored, 0);
+  const successes = counts.reduce((sum, count) => sum + count.successes, 0);
+  return {
+    scored,
+    successes,
+    ...(scored === 0 ? {} : { rate: successes / scored }),
+    interval: wilsonInterval(successes, scored),
   };
 }

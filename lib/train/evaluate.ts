@@ -29,6 +29,10 @@ export async function evaluate(run: EvaluatedRun, progress: Progress): Promise<M
     });
     metrics.exact = run.exact && report.exact;
     if (report.rate !== undefined) metrics["eval/success"] = report.rate;
+    const families = Object.entries(report.byFamily);
+    if (families.length > 1)
+      for (const [family, { rate }] of families)
+        if (rate !== undefined) metrics[`eval/success/${family}`] = rate;
     if (report.excluded > 0) metrics["eval/excluded"] = report.excluded;
   }
   if (run.expertTrajectories.length > 0) {

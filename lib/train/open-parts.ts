@@ -10,6 +10,7 @@ import { taskFamily } from "../tasks/task-families.js";
 import { Tokenizer } from "../tokens/tokenizer.js";
 import type { TrainConfig } from "./config/train-config.js";
 import { LazySandboxes } from "./lazy-sandboxes.js";
+import { modelDirectory } from "./model-directory.js";
 import type { TrainParts } from "./train-parts.js";
 
 /** Where a resumed run takes its weights from, in place of the configuration's model. */
@@ -64,7 +65,8 @@ async function openModel(
   familyTokenizer: string,
   resumedDirectory: string | undefined,
 ): Promise<{ model: EmbeddedDecoder; tokenizer: Tokenizer }> {
-  const directory = resumedDirectory ?? config.model.path;
+  const { path: start } = config.model;
+  const directory = resumedDirectory ?? (start === undefined ? undefined : await modelDirectory(start));
   if (directory !== undefined) {
     const model = await EmbeddedDecoder.load(directory);
     const own = existsSync(join(directory, "tokenizer.json"));

@@ -50,6 +50,10 @@ describe("echo-grpo", () => {
     [["train", "/nowhere.json"], "/nowhere.json"],
     [["eval", "/nowhere", "--tasks", "many"], '"eval.tasks"'],
     [["eval", "/nowhere", "--split", "test"], '"eval.split"'],
+    [["record", "--out", "/tmp/x", "--agent", "me"], "--agent"],
+    [["record", "--out", "/tmp/x", "--tasks", "0"], "--tasks"],
+    [["record", "--out", "/tmp/x", "--family", "maze/3-3", "--tasks", "99999"], "--tasks: expected at most"],
+    [["record"], "--out"],
   ])("ends %j with status 2", async (argv, message) => {
     expect(await runCommandLine(argv)).toBe(2);
     expect(errors).toContain(message);

@@ -3,6 +3,7 @@ import { evaluateSuccess, type SuccessOptions } from "../../lib/eval/evaluate-su
 import { passAtK } from "../../lib/eval/pass-at-k.js";
 import { wilsonInterval } from "../../lib/eval/wilson-interval.js";
 import { deriveSeed } from "../../lib/random/derive-seed.js";
+import { createMixtureFamily } from "../../lib/tasks/mixture-family.js";
 import { ByteHarness } from "../fakes/byte-harness.js";
 import { EchoFamily, noSandboxes } from "../fakes/echo-family.js";
 import { TablePolicy } from "../fakes/table-policy.js";
@@ -35,6 +36,27 @@ describe("evaluateSuccess", () => {
     expect(report.stopReasons).toEqual({ max_turns: 80 });
     expect(report.exact).toBe(true);
     expect(report.trajectories[7][0].taskId).toBe("echo/val/7");
+  });
+
+  test("a mixture is counted by family too", async () => {
+    const other = new EchoFamily();
+    Object.defineProperty(other, "name", { value: "other" });
+    const family = createMixtureFamily("both", [new EchoFamily(), other]);
+    const report = await evaluateSuccess(options({ family }));
+    const solved = (parity: number): number =>
+      report.trajectories
+        .filter((_, index) => index % 2 === parity)
+        .flat()
+        .filter(({ reward }) => reward === 1).length;
+    expect(Object.keys(report.byFamily)).toEqual(["echo", "other"]);
+    for (const [parity, name] of ["echo", "other"].entries())
+      expect(report.byFamily[name]).toEqual({
+        scored: 40,
+        successes: solved(parity),
+        rate: solved(parity) / 40,
+        interval: wilsonInterval(solved(parity), 40),
+      });
+    expect(solved(0) + solved(1)).toBe(report.successes);
   });
 
   test("the same seed draws the same numbers for every policy, another seed others", async () => {

@@ -108,6 +108,25 @@ describe("chooseTasks", () => {
     expect(ids({ first: 10, count: 20 }, 3, 5)).toEqual(drawn.slice(0, 5));
   });
 
+  it("raises the difficulty over the steps of a curriculum", () => {
+    const graded = taskFamily("tinyterm/find");
+    const range = { split: "train", first: 0, curriculumSteps: 9 } as const;
+    const hardest = (step: number): number =>
+      Math.max(
+        ...chooseTasks(graded, range, { seed: 1, step, count: 40 }).map(({ difficulty }) => difficulty ?? 0),
+      );
+    expect([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 50].map(hardest)).toEqual([1, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3]);
+    const plain = (step: number) =>
+      chooseTasks(graded, { split: "train", first: 0 }, { seed: 1, step, count: 40 });
+    // Once everything is allowed, the draw is the one without a curriculum.
+    expect(chooseTasks(graded, range, { seed: 1, step: 30, count: 40 })).toEqual(plain(30));
+    expect(plain(1).some(({ difficulty }) => difficulty === 3)).toBe(true);
+    const few = { ...range, count: 16 };
+    expect(() => chooseTasks(graded, few, { seed: 1, step: 1, count: 16 })).toThrow(
+      /curriculumSteps.*expected 16 of difficulty 1 or less, got \d+\. Widen/,
+    );
+  });
+
   it("reaches every task of a split evenly", () => {
     const seen = new Map<string, number>();
     for (let step = 0; step < 500; step++)

@@ -7,7 +7,9 @@ export const modelConfigSchema = z
       .string()
       .min(1)
       .optional()
-      .describe("Hugging Face directory (config.json, model.safetensors, tokenizer.json) to start from."),
+      .describe(
+        "Hugging Face directory (config.json, model.safetensors, tokenizer.json) to start from; or a checkpoint, or a run (its newest checkpoint).",
+      ),
     architecture: z
       .strictObject({
         hiddenSize: z.int().positive(),

@@ -14,4 +14,11 @@ export const tasksConfigSchema = z.strictObject({
     .positive()
     .optional()
     .describe("Number of tasks in the range. Default: all from `first` to the end of the split."),
+  curriculumSteps: z
+    .int()
+    .min(0)
+    .default(0)
+    .describe(
+      "Training steps over which the hardest difficulty allowed rises from 1 to 3 in equal parts; 0: every difficulty from the first step. For families that grade their tasks.",
+    ),
 });
