@@ -10,8 +10,9 @@ const list = (words: string): readonly string[] => words.split(" ");
 
 /**
  *   find    tasks of the splits train and val
- *   ood     tasks of the split ood: names no terminal transcript of training shows
- *   other   worlds of the family `visit`, on whose transcripts a starting policy is pretrained
+ *   ood     tasks of the split ood: names no task of train or val has
+ *   other   with those of ood, the worlds of the family `visit`, on whose transcripts a starting policy is pretrained: as a language
+ *           model knows words it was never given a task about
  */
 export const NAME_POOLS: Readonly<Record<"find" | "ood" | "other", NamePools>> = {
   find: {

@@ -9,12 +9,20 @@ const SEED = 20_262;
 
 const MAX_DEPTH = 2;
 
+/** Programs that a script may name and no system has. */
+const NO_PROGRAMS = ["show", "open", "print"];
+
+const namesOf = (kind: "directories" | "files" | "words"): readonly string[] => [
+  ...NAME_POOLS.other[kind],
+  ...NAME_POOLS.ood[kind],
+];
+
 /** Task `index` of a split: a pure function. Trees are irregular: some directories nest, some files lie in the root. */
 export function generateVisitTask(split: Task["split"], index: number): VisitTask {
   const random = new CounterRandom(deriveSeed(SEED, `tinyterm/visit/${split}`, index));
-  const directoryNames = random.shuffle(NAME_POOLS.other.directories);
-  const fileNames = random.shuffle(NAME_POOLS.other.files);
-  const words = NAME_POOLS.other.words;
+  const directoryNames = random.shuffle(namesOf("directories"));
+  const fileNames = random.shuffle(namesOf("files"));
+  const words = namesOf("words");
   const files: VisitTask["files"] = [];
   const directories: string[] = [];
   const fill = (path: string, depth: number): void => {
@@ -22,10 +30,10 @@ export function generateVisitTask(split: Task["split"], index: number): VisitTas
     for (let i = depth === 0 ? random.integer(2) : 1 + random.integer(2); i > 0; i--)
       files.push({
         path: prefix + (fileNames.pop() as string),
-        words: random.shuffle(words).slice(0, 1 + random.integer(3)),
+        words: drawLines(words, random),
       });
     const children = depth === 0 ? 1 + random.integer(4) : depth < MAX_DEPTH ? random.integer(2) : 0;
-    for (let i = 0; i < children && directories.length < 5; i++) {
+    for (let i = 0; i < children && directories.length < 4; i++) {
       const name = directoryNames.pop() as string;
       directories.push(name);
       fill(prefix + name, depth + 1);
@@ -33,6 +41,7 @@ export function generateVisitTask(split: Task["split"], index: number): VisitTas
   };
   fill("", 0);
   const target = random.pick(directories);
+  const script = random.integer(2) === 0 ? drawScript(files, directories, random) : undefined;
   return {
     id: `tinyterm/visit/${split}/${String(index).padStart(6, "0")}`,
     family: "tinyterm/visit",
@@ -41,5 +50,29 @@ export function generateVisitTask(split: Task["split"], index: number): VisitTas
     maxTurns: 10,
     files,
     target,
+    ...(script === undefined ? {} : { script }),
   };
+}
+
+/** One to four lines of a word, none to two of another, in any order. */
+function drawLines(words: readonly string[], random: CounterRandom): string[] {
+  const [first, second] = random.shuffle(words);
+  const lines = [...Array(1 + random.integer(4)).fill(first), ...Array(random.integer(3)).fill(second)];
+  return random.shuffle(lines);
+}
+
+/** A script of one line that reads a file: as it should be, with another directory, without one, or with a program that does not exist. */
+function drawScript(
+  files: VisitTask["files"],
+  directories: readonly string[],
+  random: CounterRandom,
+): string {
+  const { path } = random.pick(files);
+  const name = path.slice(path.lastIndexOf("/") + 1);
+  return random.pick([
+    `cat ${path}`,
+    `cat ${random.pick(directories)}/${name}`,
+    `cat ${name}`,
+    `${random.pick(NO_PROGRAMS)} ${path}`,
+  ]);
 }

@@ -20,7 +20,7 @@ export const visitFamily: TaskFamily = {
   size: (split) => SIZES[split],
   task: generateVisitTask,
   createEnvironment: (task, sandboxes) => {
-    const { instruction, files, target } = task as VisitTask;
+    const { instruction, files, script, target } = task as VisitTask;
     const accepted = files
       .filter(({ path }) => path.split("/").at(-2) === target)
       .map(({ words }) => words[0])
@@ -28,6 +28,7 @@ export const visitFamily: TaskFamily = {
     return new TerminalEnvironment({
       instruction,
       files: files.map(({ path, words }) => ({ path, text: `${words.join("\n")}\n` })),
+      ...(script === undefined ? {} : { scripts: [{ path: "run", text: `${script}\n` }] }),
       verifier: `[[ -f .submitted ]] && IFS= read -r word < .submitted && [[ $word == @(${accepted}) ]]`,
       sandboxes,
     });
