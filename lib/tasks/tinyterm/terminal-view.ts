@@ -54,6 +54,14 @@ export class TerminalView {
       .filter((path) => !this.listings.has(path));
   }
 
+  /** The command that lists, from the root, the directory nearest to it that was not listed; `avoid` comes last. */
+  listNext(avoid?: string): string {
+    if (!this.listings.has("")) return "ls";
+    const rank = (path: string): number => path.split("/").length + (path === avoid ? 1000 : 0);
+    const [next] = this.unlisted().sort((a, b) => rank(a) - rank(b));
+    return next === undefined ? "ls" : `ls ${next}`;
+  }
+
   /** Where a listing shows the name: its path, or undefined. */
   placeOf(name: string): string | undefined {
     for (const [path, names] of this.listings)
