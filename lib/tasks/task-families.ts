@@ -1,12 +1,13 @@
 import { ConfigError } from "../errors/config-error.js";
 import { createMazeFamily } from "./maze/maze-family.js";
 import type { TaskFamily } from "./task-family.js";
+import { countFamily } from "./tinyterm/count/count-family.js";
 import { filesFamily } from "./tinyterm/files/files-family.js";
 import { findFamily } from "./tinyterm/find/find-family.js";
 import { navigateFamily } from "./tinyterm/navigate/navigate-family.js";
 import { visitFamily } from "./tinyterm/visit/visit-family.js";
 
-const TINYTERM: readonly TaskFamily[] = [findFamily, navigateFamily, filesFamily, visitFamily];
+const TINYTERM: readonly TaskFamily[] = [findFamily, navigateFamily, filesFamily, countFamily, visitFamily];
 
 /**
  * The task family of a name: `tinyterm/find` and its like, `maze` (grids of 3 to 6 cells a side, ood 7 and 8) or `maze/3-4` (those sizes only).

@@ -1,7 +1,6 @@
 import { CounterRandom } from "../../random/counter-random.js";
 import { deriveSeed } from "../../random/derive-seed.js";
 import type { Task } from "../task.js";
-import type { Tree } from "./draw-tree.js";
 
 /** One world in this many is kept for `val`; which, is decided by its content, so `train` and `val` share none. */
 const VAL_SHARE = 8n;
@@ -12,7 +11,7 @@ const VAL_SHARE = 8n;
  * @param seed of the family's generator.
  * @param family such as `tinyterm/find`.
  */
-export function splitByContent<T extends Task & Pick<Tree, "files">>(
+export function splitByContent<T extends Task & { files: readonly unknown[] }>(
   seed: number,
   family: string,
   split: Task["split"],

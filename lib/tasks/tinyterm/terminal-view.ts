@@ -14,6 +14,8 @@ export class TerminalView {
   readonly listings = new Map<string, readonly string[]>();
   /** Words by path, in the order in which they were read. */
   readonly words = new Map<string, string>();
+  /** What each action printed when it was last run, the status line left out. */
+  readonly printed = new Map<string, readonly string[]>();
   /** Whether the last action was run and succeeded. */
   succeeded = true;
 
@@ -23,6 +25,7 @@ export class TerminalView {
     const lines = text.split("\n").slice(0, -1);
     const status = /^\[(\d+)\] ~(?:\/(.*))?$/.exec(lines.pop() ?? "");
     this.succeeded = status?.[1] === "0";
+    if (status) this.printed.set(action, lines);
     if (!status || !this.succeeded) return;
     const [program, operand] = action.split(" ");
     if (program === "ls") {

@@ -7,47 +7,17 @@ import type { FindTask } from "../../../lib/tasks/tinyterm/find/find-task.js";
 import { generateFindTask } from "../../../lib/tasks/tinyterm/find/generate-find-task.js";
 import type { TreeShape } from "../../../lib/tasks/tinyterm/tree-shape.js";
 import type { TreeWorld } from "../../../lib/tasks/tinyterm/tree-world.js";
+import { arrangements } from "./arrangements.js";
+import { everyTree } from "./every-tree.js";
 import { runSimulated, type SimulatedWorld } from "./simulated-shell.js";
 
 const level = (directories: number, files: number) => ({ directories, files });
 
-/** Every world of a shape: each way to give names from the pools to the slots. */
-function* worlds(shape: TreeShape, world: TreeWorld): Generator<SimulatedWorld> {
-  const slots = { directories: [] as { depth: number; parent: number }[], files: [] as { parent: number }[] };
-  let parents = [-1];
-  for (const { directories, files } of shape) {
-    const children: number[] = [];
-    for (const parent of parents) {
-      for (let i = 0; i < directories; i++) children.push(slots.directories.push({ depth: 0, parent }) - 1);
-      for (let i = 0; i < files; i++) slots.files.push({ parent });
-    }
-    parents = children;
-  }
-  for (const directoryNames of arrangements(world.pools.directories, slots.directories.length)) {
-    const paths: string[] = [];
-    for (const [i, { parent }] of slots.directories.entries())
-      paths.push(parent < 0 ? directoryNames[i] : `${paths[parent]}/${directoryNames[i]}`);
-    for (const fileNames of arrangements(world.pools.files, slots.files.length))
-      for (const words of arrangements(world.pools.words, slots.files.length))
-        yield {
-          directories: paths,
-          files: slots.files.map(({ parent }, i) => ({
-            path: parent < 0 ? fileNames[i] : `${paths[parent]}/${fileNames[i]}`,
-            word: words[i],
-          })),
-        };
-  }
-}
-
-function* arrangements(pool: readonly string[], count: number): Generator<string[]> {
-  if (count === 0) yield [];
-  else
-    for (const name of pool)
-      for (const rest of arrangements(
-        pool.filter((other) => other !== name),
-        count - 1,
-      ))
-        yield [name, ...rest];
+/** Every world of a shape: each way to give names and words from the pools to the slots. */
+function* worlds(shape: TreeShape, { pools }: TreeWorld): Generator<SimulatedWorld> {
+  for (const { directories, files } of everyTree(shape, pools))
+    for (const words of arrangements(pools.words, files.length))
+      yield { directories, files: files.map((path, i) => ({ path, word: words[i] })) };
 }
 
 const nameOf = (path: string): string => path.slice(path.lastIndexOf("/") + 1);
