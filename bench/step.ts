@@ -6,6 +6,7 @@ import { packageRoot } from "../lib/native/package-root.js";
 import { Slots } from "../lib/rollout/slots.js";
 import type { Trajectory } from "../lib/rollout/trajectory.js";
 import { LocalSandboxProvider } from "../lib/sandbox/local-sandbox-provider.js";
+import { SharedSandboxProvider } from "../lib/sandbox/shared-sandbox-provider.js";
 import { chooseTasks } from "../lib/train/choose-tasks.js";
 import { parseConfig } from "../lib/train/config/parse-config.js";
 import { policyStep } from "../lib/train/policy-step.js";
@@ -29,7 +30,6 @@ export async function benchStep(): Promise<BenchTable> {
   const directory = mkdtempSync(join(tmpdir(), "echo-grpo-bench-"));
   const run = await open(meter, join(directory, "run"));
   const sandboxes = await LocalSandboxProvider.start();
-  run.parts.sandboxes = sandboxes;
   try {
     const cpu: Parts[] = [];
     const wall: Parts[] = [];
@@ -93,6 +93,8 @@ async function measuredStep(
   sandboxes: LocalSandboxProvider,
   meter: Meter,
 ): Promise<{ cpu: Parts; wall: Parts; trajectories: Trajectory[] }> {
+  // Nothing is remembered from the round before, as of tasks that were not met yet.
+  run.parts.sandboxes = new SharedSandboxProvider(sandboxes);
   const clock = new StepClock();
   meter.take();
   const before = await sandboxes.usage();
@@ -138,10 +140,11 @@ async function replays(
   const { seed, tasksPerStep: count, tasks, concurrency } = run.config;
   const chosen = chooseTasks(family, tasks, { seed, step: 1, count });
   const play = async (commands: boolean, verification: boolean): Promise<number> => {
+    const shared = new SharedSandboxProvider(sandboxes);
     const before = await sandboxes.usage();
     const slots = new Slots(concurrency);
     const one = async (trajectory: Trajectory): Promise<void> => {
-      const environment = await family.createEnvironment(chosen[trajectory.task], sandboxes);
+      const environment = await family.createEnvironment(chosen[trajectory.task], shared);
       await environment.reset();
       if (commands)
         for (const { ids, finish } of actions(trajectory, harness.stop))

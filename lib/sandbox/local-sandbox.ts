@@ -1,5 +1,6 @@
 import { ArgumentError } from "../errors/argument-error.js";
 import { SandboxError } from "../errors/sandbox-error.js";
+import { checkSandboxPath } from "./check-sandbox-path.js";
 import type { ExecResult } from "./exec-result.js";
 import type { ExecOptions, Sandbox } from "./sandbox.js";
 import type { SupervisorConnection } from "./supervisor-connection.js";
@@ -30,7 +31,7 @@ export class LocalSandbox implements Sandbox {
   /** @throws SandboxError `ERR_SANDBOX_PATH` when there is no such regular file inside the root. */
   readFile(path: string): Promise<Uint8Array> {
     return this.inTurn(async () => {
-      checkPath(path);
+      checkSandboxPath(path);
       return await this.withPath(
         path,
         this.supervisor.call(operation.readFile, this.id, [Buffer.from(path)]),
@@ -41,7 +42,7 @@ export class LocalSandbox implements Sandbox {
   /** @throws SandboxError `ERR_SANDBOX_PATH` when the path leaves the root or cannot be written. */
   writeFile(path: string, data: Uint8Array | string): Promise<void> {
     return this.inTurn(async () => {
-      checkPath(path);
+      checkSandboxPath(path);
       const name = Buffer.from(path);
       const bytes = typeof data === "string" ? Buffer.from(data) : data;
       const parts = [encodeU32(name.length), name, bytes];
@@ -101,16 +102,6 @@ export class LocalSandbox implements Sandbox {
       throw new SandboxError(error.code, `${error.message}: ${JSON.stringify(path)}`, { cause: error });
     }
   }
-}
-
-function checkPath(path: string): void {
-  const ok =
-    !path.includes("\0") && path.split("/").every((part) => part !== "" && part !== "." && part !== "..");
-  if (ok) return;
-  throw new SandboxError(
-    "ERR_SANDBOX_PATH",
-    `[sandbox] unusable path: expected one relative to the sandbox root, without "." and "..", got ${JSON.stringify(path)}`,
-  );
 }
 
 function checkLimit(name: string, value: number): number {

@@ -6,6 +6,7 @@ import { EmbeddedDecoder } from "../model/embedded-decoder.js";
 import { loadNative } from "../native/load.js";
 import { EmbeddedPolicy } from "../policy/embedded-policy.js";
 import { LocalSandboxProvider } from "../sandbox/local-sandbox-provider.js";
+import { SharedSandboxProvider } from "../sandbox/shared-sandbox-provider.js";
 import { taskFamily } from "../tasks/task-families.js";
 import { Tokenizer } from "../tokens/tokenizer.js";
 import type { TrainConfig } from "./config/train-config.js";
@@ -46,7 +47,9 @@ export async function openParts(config: TrainConfig, resumed?: ResumedWeights): 
     maxContext: config.limits.maxTokens ?? maxPositions,
     version: resumed?.policyVersion ?? 0,
   });
-  const sandboxes = new LazySandboxes(() => LocalSandboxProvider.start());
+  const sandboxes = new LazySandboxes(
+    async () => new SharedSandboxProvider(await LocalSandboxProvider.start()),
+  );
   return {
     model,
     policy,

@@ -1,0 +1,41 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { SpecialTokenHarness } from "../../lib/agent/special-token-harness.js";
+import { RolloutPool } from "../../lib/rollout/rollout-pool.js";
+import type { Trajectory } from "../../lib/rollout/trajectory.js";
+import { LocalSandboxProvider } from "../../lib/sandbox/local-sandbox-provider.js";
+import type { SandboxProvider } from "../../lib/sandbox/sandbox-provider.js";
+import { SharedSandboxProvider } from "../../lib/sandbox/shared-sandbox-provider.js";
+import { taskFamily } from "../../lib/tasks/task-families.js";
+import { Tokenizer } from "../../lib/tokens/tokenizer.js";
+
+let local: LocalSandboxProvider;
+beforeAll(async () => {
+  local = await LocalSandboxProvider.start();
+});
+afterAll(() => local.dispose());
+
+test.each(["tinyterm/find", "tinyterm/visit"])("%s: sharing sandboxes changes no rollout", async (name) => {
+  const family = taskFamily(name);
+  const harness = new SpecialTokenHarness(Tokenizer.fromDirectory(family.tokenizer), {
+    maxActionTokens: family.maxActionTokens,
+  });
+  const play = async (sandboxes: SandboxProvider, concurrency: number): Promise<Trajectory[]> => {
+    const groups = await new RolloutPool({ concurrency }).run({
+      tasks: [0, 1, 2, 3].map((index) => family.task("train", index)),
+      groupSize: 8,
+      createEnvironment: (task) => family.createEnvironment(task, sandboxes),
+      harness,
+      author: { kind: "script", createAgent: (task, seed) => family.createRandomAgent(task, seed) },
+      seed: 3,
+      step: 1,
+    });
+    return groups.flat();
+  };
+  const expected = await play(local, 16);
+  expect(expected.every(({ exact, reward }) => exact && reward !== null)).toBe(true);
+  const shared = new SharedSandboxProvider(local);
+  expect(await play(shared, 32)).toEqual(expected);
+  // Now everything is known.
+  expect(await play(shared, 3)).toEqual(expected);
+  expect((await local.usage()).sandboxes).toBe(0);
+});

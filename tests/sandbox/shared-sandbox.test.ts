@@ -1,0 +1,200 @@
+import fc from "fast-check";
+import { afterEach, describe, expect, it } from "vitest";
+import type { LocalSandboxProvider } from "../../lib/sandbox/local-sandbox-provider.js";
+import { parseCommand } from "../../lib/sandbox/parse-command.js";
+import { readsOnly } from "../../lib/sandbox/reads-only.js";
+import type { Sandbox } from "../../lib/sandbox/sandbox.js";
+import type { SandboxProvider } from "../../lib/sandbox/sandbox-provider.js";
+import { SharedSandboxProvider } from "../../lib/sandbox/shared-sandbox-provider.js";
+import { sandboxConformance } from "../conformance/sandbox-conformance.js";
+import { arbitraryCommand } from "./arbitrary-command.js";
+import { startLocalSandbox } from "./start-local-sandbox.js";
+
+sandboxConformance(
+  "shared, over local",
+  async () => new SharedSandboxProvider(await startLocalSandbox("all")),
+);
+
+const local: LocalSandboxProvider[] = [];
+afterEach(async () => {
+  for (const provider of local.splice(0)) await provider.dispose();
+});
+async function started(): Promise<LocalSandboxProvider> {
+  const provider = await startLocalSandbox("all");
+  local.push(provider);
+  return provider;
+}
+
+/** Counts the sandboxes made and the commands run in them. */
+function counted(provider: SandboxProvider): SandboxProvider & { made: number; ran: string[] } {
+  const counting = {
+    made: 0,
+    ran: [] as string[],
+    layers: provider.layers,
+    dispose: () => provider.dispose(),
+    async create(signal?: AbortSignal): Promise<Sandbox> {
+      counting.made++;
+      const sandbox = await provider.create(signal);
+      return {
+        exec: (command, options) => {
+          counting.ran.push(command);
+          return sandbox.exec(command, options);
+        },
+        execOnce: (script, options) => {
+          counting.ran.push(script);
+          return sandbox.execOnce(script, options);
+        },
+        readFile: (path) => sandbox.readFile(path),
+        writeFile: (path, data) => sandbox.writeFile(path, data),
+        dispose: () => sandbox.dispose(),
+      };
+    },
+  };
+  return counting;
+}
+
+const VERIFIER = "[[ -f .submitted ]] && read -r word < .submitted && [[ $word == one ]] && [[ -d a ]]";
+
+/** Plays the lines that the language accepts, submits a word and verifies: everything that an agent would see. */
+async function episode(provider: SandboxProvider, lines: readonly string[], word: string) {
+  const sandbox = await provider.create();
+  await sandbox.writeFile("f.txt", "one\ntwo\nthree\n");
+  await sandbox.writeFile("a/c/g", "gold\n");
+  await sandbox.writeFile("b/f.txt", "b\na\nb\n");
+  let cwd = "";
+  const seen: unknown[] = [];
+  for (const line of lines) {
+    const parsed = parseCommand(line, { cwd });
+    const result = parsed.ok ? await sandbox.exec(parsed.line, { maxOutputBytes: 60 }) : parsed;
+    if ("cwd" in result) cwd = result.cwd;
+    seen.push([line, result]);
+  }
+  await sandbox.writeFile(".submitted", `${word}\n`);
+  seen.push(await sandbox.execOnce(VERIFIER));
+  await sandbox.dispose();
+  return seen;
+}
+
+describe("SharedSandboxProvider", () => {
+  it("shows every agent what a sandbox of its own would, in changing worlds and many at once", async () => {
+    const alone = await started();
+    const counting = counted(await started());
+    const shared = new SharedSandboxProvider(counting);
+    const episodes = fc.sample(
+      fc.tuple(
+        fc.array(
+          arbitraryCommand.map((words) => words.join(" ")),
+          { minLength: 1, maxLength: 7 },
+        ),
+        fc.constantFrom("one", "two"),
+      ),
+      { numRuns: 48, seed: 5 },
+    );
+    // Common beginnings, as the rollouts of a group have them.
+    const lines = episodes.map(([own], i) => [...episodes[i % 4][0].slice(0, 3), ...own]);
+    const expected = await Promise.all(lines.map((own, i) => episode(alone, own, episodes[i][1])));
+    expect(await Promise.all(lines.map((own, i) => episode(shared, own, episodes[i][1])))).toEqual(expected);
+    const ran = counting.ran.length;
+    // One after another, forwards and backwards, with everything remembered.
+    for (const i of [...lines.keys(), ...[...lines.keys()].reverse()])
+      expect(await episode(shared, lines[i], episodes[i][1])).toEqual(expected[i]);
+    expect(counting.ran).toHaveLength(ran);
+    const verdicts = new Set(expected.map((seen) => (seen.at(-1) as { exitCode: number }).exitCode));
+    expect([...verdicts].sort()).toEqual([0, 1]);
+  });
+
+  it("runs what many ask in one state once, in one sandbox", async () => {
+    const counting = counted(await started());
+    const shared = new SharedSandboxProvider(counting);
+    const answers = await Promise.all(
+      Array.from({ length: 16 }, async (_, i) => {
+        const sandbox = await shared.create();
+        await sandbox.writeFile("d/f.txt", "word\n");
+        await sandbox.exec("ls");
+        await sandbox.exec("cd d");
+        const { output, cwd } = await sandbox.exec("cat f.txt");
+        await sandbox.writeFile(".submitted", `${i % 2}\n`);
+        const { exitCode } = await sandbox.execOnce("read -r word < .submitted; exit $word");
+        await sandbox.dispose();
+        return `${output}${cwd} ${exitCode}`;
+      }),
+    );
+    expect(answers).toEqual(Array.from({ length: 16 }, (_, i) => `word\nd ${i % 2}`));
+    expect(counting.ran.filter((line) => line === "ls")).toHaveLength(1);
+    expect(counting.ran.filter((line) => line === "cat f.txt")).toHaveLength(1);
+    expect(counting.ran.filter((line) => line.startsWith("read"))).toHaveLength(2);
+    expect(counting.made).toBeLessThanOrEqual(3);
+  });
+
+  it("keeps what one changes from all others", async () => {
+    const shared = new SharedSandboxProvider(await started());
+    const [one, two, three] = await Promise.all([shared.create(), shared.create(), shared.create()]);
+    for (const sandbox of [one, two, three]) await sandbox.writeFile("f", "old\n");
+    expect((await three.exec("cat f")).output).toBe("old\n");
+    await Promise.all([one.exec("echo new > f"), two.exec("rm f")]);
+    expect((await one.exec("cat f")).output).toBe("new\n");
+    expect((await two.exec("ls")).output).toBe("");
+    expect((await three.exec("cat f")).output).toBe("old\n");
+    expect(Buffer.from(await three.readFile("f")).toString()).toBe("old\n");
+    expect(Buffer.from(await one.readFile("f")).toString()).toBe("new\n");
+    await Promise.all([one, two, three].map((sandbox) => sandbox.dispose()));
+  });
+
+  it("shares no deadline, no abort and no death", async () => {
+    const shared = new SharedSandboxProvider(await started());
+    const boxes = await Promise.all(Array.from({ length: 4 }, () => shared.create()));
+    const [one, two, three, four] = boxes;
+    // The second waits for the first one's answer, whose deadline is shorter than the command.
+    const [late, whole] = await Promise.all([
+      one.exec("echo a > f; sleep 0.4; echo b >> f", { timeoutMs: 150 }),
+      two.exec("echo a > f; sleep 0.4; echo b >> f"),
+    ]);
+    expect(late).toMatchObject({ exitCode: 124, timedOut: true });
+    expect(whole).toMatchObject({ exitCode: 0, timedOut: false });
+    expect((await one.exec("cat f")).output).toBe("a\n");
+    expect((await two.exec("cat f")).output).toBe("a\nb\n");
+    const controller = new AbortController();
+    const stopped = three.exec("sleep 0.3; echo done", { signal: controller.signal });
+    const other = four.exec("sleep 0.3; echo done");
+    setTimeout(() => controller.abort(new Error("enough")), 50);
+    await expect(stopped).rejects.toThrow("enough");
+    expect((await other).output).toBe("done\n");
+    await expect(four.exec("kill -9 $$")).rejects.toMatchObject({ code: "ERR_SANDBOX_GONE" });
+    expect((await three.exec("echo on")).output).toBe("on\n");
+    await Promise.all(boxes.map((box) => box.dispose()));
+  });
+
+  it("says at the first command what could not be written, and where no sandbox starts", async () => {
+    const provider = await started();
+    const shared = new SharedSandboxProvider(provider);
+    const sandbox = await shared.create();
+    await sandbox.writeFile("a", "file");
+    await sandbox.writeFile("a/b", "below a file");
+    await expect(sandbox.exec("ls")).rejects.toMatchObject({ code: "ERR_SANDBOX_PATH" });
+    await sandbox.dispose();
+    const other = await shared.create();
+    await provider.dispose();
+    await expect(other.exec("ls")).rejects.toMatchObject({ code: "ERR_SANDBOX_GONE" });
+    await other.dispose();
+  });
+});
+
+it("knows the lines that change no file", () => {
+  for (const line of ["ls -F", "cd a", "cat f.txt | sort | uniq -c", "find . | sort", "grep -rn o . | sort"])
+    expect(readsOnly(line, ""), line).toBe(true);
+  for (const line of [
+    "rm a",
+    "touch a",
+    "echo a > f",
+    "echo a >> f",
+    "submit a",
+    "cp a b",
+    "mv a b",
+    "ls; rm a",
+    "ls && rm a",
+    "cat $(rm a)",
+    "date",
+    "",
+  ])
+    expect(readsOnly(line, ""), line).toBe(false);
+});
