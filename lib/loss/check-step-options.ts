@@ -146,6 +146,13 @@ export function checkStepOptions(options: StepWeightsOptions): void {
   checkNumber(options.maxLength, "maxLength", true);
   checkChoice(options.aggregation, "aggregation", ["sequence", "token", "constant"]);
   checkChoice(options.observationDenominator, "observationDenominator", ["all", "selected", "token"]);
+  checkChoice(options.observationTargets, "observationTargets", ["observations", "all", "warnings"]);
+  const { maxObservationTokens: most } = options;
+  if (most !== undefined && (!Number.isInteger(most) || most <= 0))
+    throw new ArgumentError(
+      "ERR_OUT_OF_RANGE",
+      `${WHERE} maxObservationTokens is out of range: expected a positive integer, got ${most}. Leave it out for no limit.`,
+    );
   checkChoice(options.objective, "objective", ["policy", "imitation"]);
   if ((options.aggregation === "constant") !== (options.maxLength !== undefined))
     throw new ArgumentError(

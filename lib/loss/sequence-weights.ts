@@ -2,6 +2,6 @@
 export interface SequenceWeights {
   /** Weight of each token's policy term, [L]; 0 on every token that is not an action. */
   action: Float64Array;
-  /** Weight of each token's -log p, [L]; 0 on every token that is not a target observation. */
+  /** Weight of each token's -log p, [L]; 0 on every token that is no target. */
   observation: Float64Array;
 }

@@ -6,9 +6,9 @@ export interface StepCounts {
   tokens: number;
   /** Σ|A_i|. */
   actionTokens: number;
-  /** Σ|O'_i|: observation tokens that are targets (factor of `observationWeight` not 0). */
+  /** Σ|O'_i|: target tokens, observations unless `observationTargets` says otherwise, without the dropped ones. */
   observationTokens: number;
-  /** Observation tokens that `observationWeight` dropped. */
+  /** Target tokens that `observationWeight` or `maxObservationTokens` dropped. */
   droppedObservationTokens: number;
   /** Σ|W_i|. */
   warningTokens: number;
@@ -16,7 +16,7 @@ export interface StepCounts {
   sequencesWithoutActions: number;
   /** Sequences with |O_i| = 0. */
   sequencesWithoutObservations: number;
-  /** Action tokens with a weight and an advantage, and observation tokens with a weight. */
+  /** Action tokens with a weight and an advantage, and target tokens with a weight. */
   gradientTokens: number;
   /** gradientTokens / tokens. */
   gradientTokenShare: number;

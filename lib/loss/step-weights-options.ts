@@ -1,6 +1,6 @@
 import type { TokenSequence } from "./token-sequence.js";
 
-/** A maximal run of observation tokens of one sequence: tokens start .. end - 1. */
+/** A maximal run of target tokens of one sequence: tokens start .. end - 1. */
 export interface ObservationSegment {
   sequenceIndex: number;
   start: number;
@@ -8,8 +8,8 @@ export interface ObservationSegment {
 }
 
 /**
- * How one optimiser step is weighed. N = `sequences.length`, A_i the action tokens of sequence i, O'_i its observation tokens,
- * W_i its warning tokens, |O_i| = |O'_i| + |W_i|. A token that opens a sequence has no row to predict it and counts nowhere.
+ * How one optimiser step is weighed. N = `sequences.length`, A_i the action tokens of sequence i, O_i its observation and warning
+ * tokens, O'_i those of them that are targets. A token that opens a sequence has no row to predict it and counts nowhere.
  */
 export interface StepWeightsOptions {
   /** Every scored sequence of the optimiser step: all of them count in N, also those without actions or observations. */
@@ -23,10 +23,20 @@ export interface StepWeightsOptions {
   /** The constant of `aggregation: "constant"`; required there, refused elsewhere. */
   maxLength?: number;
   /**
-   * Weight of an observation token: `all` λ / (N · (|O_i| + ε)), `selected` λ / (N · (|O'_i| + ε)), `token` λ / (Σ|O'_i| + ε).
+   * Weight of a target token: `all` λ / (N · (|O_i| + ε)), `selected` λ / (N · (|O'_i| + ε)), `token` λ / (Σ|O'_i| + ε).
    * Default `all`.
    */
   observationDenominator?: "all" | "selected" | "token";
+  /**
+   * Which tokens are targets, O'_i: `observations`, `warnings`, or `all`, both. |O_i| counts both in any case, so that different targets
+   * stay comparable. Default `observations`.
+   */
+  observationTargets?: "observations" | "all" | "warnings";
+  /**
+   * Only so many targets of each answer, its first ones, stay in O'_i; |O_i| keeps the others. An answer is a maximal run of observation
+   * and warning tokens. A positive integer; default: no limit.
+   */
+  maxObservationTokens?: number;
   /** ε above; the released code uses 1e-3. Default 0. */
   observationEpsilon?: number;
   /** Every action token weighs 0: learning from observations alone, no verifier. Default false. */
@@ -40,7 +50,7 @@ export interface StepWeightsOptions {
    */
   objective?: "policy" | "imitation";
   /**
-   * Factor on the weights of one observation, finite and >= 0. Factor 0 drops it from O'_i but not from |O_i|, so that different
+   * Factor on the weights of one run of targets, finite and >= 0. Factor 0 drops it from O'_i but not from |O_i|, so that different
    * choices of targets stay comparable. Called once per segment. Default 1.
    */
   observationWeight?: (segment: ObservationSegment) => number;

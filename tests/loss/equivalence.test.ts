@@ -78,6 +78,21 @@ describe.each(tiers)("on %s", (isa) => {
     }
   });
 
+  it("warnings as targets train on nothing where there are none, and lambda 0 is GRPO in every mode", () => {
+    useTier(isa);
+    const silent = scored.map(({ sequence, logits }) => {
+      const roles = sequence.roles.map((role) => (role === 3 ? 0 : role));
+      return { sequence: { ...sequence, roles }, logits };
+    });
+    const targets = "warnings";
+    const grpo = bytes(gradients(silent, { lambda: 0 }));
+    expect(bytes(gradients(silent, { lambda: 1, observationTargets: targets }))).toEqual(grpo);
+    expect(bytes(gradients(silent, { lambda: 1 }))).not.toEqual(grpo);
+    for (const observationTargets of ["observations", "all", targets] as const)
+      expect(bytes(gradients(scored, { lambda: 0, observationTargets }))).toEqual(grpo);
+    expect(bytes(gradients(scored, { lambda: 1, observationTargets: targets }))).not.toEqual(grpo);
+  });
+
   it("gives a sequence the same bytes in any order and any micro-batch", () => {
     useTier(isa);
     const whole = bytes(gradients(scored, {}));

@@ -17,6 +17,19 @@ describe("lambdaSchedule", () => {
     expect([0, 9, 10, 19, 20, 99].map(at)).toEqual([0.1, 0.1, 0.05, 0.05, 0, 0]);
   });
 
+  it("is the released one, counted from step 0, in the words of docs/objective.md", () => {
+    // linear_decay from 0.05, coeff_end 0.01, over the 4 steps of a run
+    const linear = lambdaSchedule({ kind: "linear", from: 0.05, to: 0.01, steps: 4 });
+    for (const [step, expected] of [0.05, 0.04, 0.03, 0.02, 0.01, 0.01].entries())
+      expect(linear(step)).toBeCloseTo(expected, 15);
+    // step_decay from 0.05, coeff_end 0.01, transition_step 2
+    const jump = lambdaSchedule({ kind: "step", values: [0.05, 0.01], steps: [2] });
+    expect([0, 1, 2, 3].map(jump)).toEqual([0.05, 0.05, 0.01, 0.01]);
+    // step_decay with steps [0, 2, 3] and values [0.1, 0.05, 0]
+    const stairs = lambdaSchedule({ kind: "step", values: [0.1, 0.05, 0], steps: [2, 3] });
+    expect([0, 1, 2, 3, 4].map(stairs)).toEqual([0.1, 0.1, 0.05, 0, 0]);
+  });
+
   it.each([
     -0.1,
     Number.NaN,

@@ -8,18 +8,30 @@ import { worstGoldenError } from "./golden-cases.js";
 
 // The goldens are only worth something if a wrong normaliser turns them red: each mutant below deletes one division from the source.
 const directory = mkdtempSync(join(tmpdir(), "echo-grpo-mutants-"));
-const file = fileURLToPath(new URL("../../lib/loss/step-weights.ts", import.meta.url));
-const source = readFileSync(file, "utf8");
+const read = (name: string): string =>
+  readFileSync(new URL(`../../lib/loss/${name}.ts`, import.meta.url), "utf8");
+const sources: Record<string, string> = {
+  "step-weights": read("step-weights"),
+  "tally-sequence": read("tally-sequence"),
+};
 
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-async function load(name: string, text: string): Promise<typeof stepWeights> {
-  const absolute = text.replace(/from "(\.[^"]+)\.js"/g, (_, path: string) => {
-    return `from ${JSON.stringify(`${fileURLToPath(new URL(path, `file://${file}`))}.ts`)}`;
-  });
-  const path = join(directory, `${name}.ts`);
-  writeFileSync(path, absolute);
-  const module = (await import(/* @vite-ignore */ path)) as { stepWeights: typeof stepWeights };
+/** `stepWeights` from the given sources, which import each other; everything else is the package's. */
+async function load(name: string, texts: Record<string, string>): Promise<typeof stepWeights> {
+  const pathOf = (file: string): string => join(directory, `${name}-${file}.ts`);
+  for (const [file, text] of Object.entries(texts)) {
+    const absolute = text.replace(/from "(\.[^"]+)\.js"/g, (_, path: string) => {
+      const own = path.replace("./", "");
+      const target =
+        own in texts ? pathOf(own) : fileURLToPath(new URL(`../../lib/loss/${path}.ts`, import.meta.url));
+      return `from ${JSON.stringify(target)}`;
+    });
+    writeFileSync(pathOf(file), absolute);
+  }
+  const module = (await import(/* @vite-ignore */ pathOf("step-weights"))) as {
+    stepWeights: typeof stepWeights;
+  };
   return module.stepWeights;
 }
 
@@ -30,32 +42,52 @@ function replaceOnce(text: string, from: string, to: string): string {
 
 describe("deleting a normaliser turns the goldens red", () => {
   it("and the source as it is keeps them green", async () => {
-    expect(worstGoldenError(await load("original", source))).toBeLessThanOrEqual(1e-12);
+    expect(worstGoldenError(await load("original", sources))).toBeLessThanOrEqual(1e-12);
   });
 
   it.each([
-    ["N of the policy term", "1 / (n * each.actions)", "1 / each.actions"],
-    ["|A_i|", "1 / (n * each.actions)", "1 / n"],
-    ["N of a constant aggregation", "1 / (n * maxLength)", "1 / maxLength"],
-    ["Σ|A_i|", "1 / allActions", "1"],
+    ["N of the policy term", "step-weights", "1 / (n * each.actions)", "1 / each.actions"],
+    ["|A_i|", "step-weights", "1 / (n * each.actions)", "1 / n"],
+    ["N of a constant aggregation", "step-weights", "1 / (n * maxLength)", "1 / maxLength"],
+    ["Σ|A_i|", "step-weights", "1 / allActions", "1"],
     [
       "N of the observation term",
-      "(n * (each.observations + each.dropped + each.warnings + epsilon))",
-      "(each.observations + each.dropped + each.warnings + epsilon)",
+      "step-weights",
+      "(n * (each.answered + epsilon))",
+      "(each.answered + epsilon)",
     ],
-    ["|O_i|", "(n * (each.observations + each.dropped + each.warnings + epsilon))", "n"],
-    ["the warnings of |O_i|", "each.dropped + each.warnings + epsilon", "each.dropped + epsilon"],
-    ["the epsilon of |O_i|", "each.warnings + epsilon", "each.warnings"],
-    ["N of a selected denominator", "(n * (each.observations + epsilon))", "(each.observations + epsilon)"],
-    ["|O'_i|", "(n * (each.observations + epsilon))", "n"],
-    ["Σ|O'_i|", "lambda / (allObservations + epsilon)", "lambda"],
+    ["|O_i|", "step-weights", "(n * (each.answered + epsilon))", "n"],
+    ["the warnings of |O_i|", "step-weights", "each.answered + epsilon", "each.targets + epsilon"],
+    [
+      "warnings that end an answer",
+      "tally-sequence",
+      "roles[t] !== ROLE_CODE.observation && roles[t] !== ROLE_CODE.warning",
+      "roles[t] !== ROLE_CODE.observation",
+    ],
+    ["the epsilon of |O_i|", "step-weights", "each.answered + epsilon", "each.answered"],
+    [
+      "N of a selected denominator",
+      "step-weights",
+      "(n * (each.targets + epsilon))",
+      "(each.targets + epsilon)",
+    ],
+    ["|O'_i|", "step-weights", "(n * (each.targets + epsilon))", "n"],
+    ["Σ|O'_i|", "step-weights", "lambda / (allTargets + epsilon)", "lambda"],
+    [
+      "targets without warnings",
+      "tally-sequence",
+      'warned = observationTargets !== "observations"',
+      "warned = true",
+    ],
     [
       "empty sequences in N",
+      "step-weights",
       "const n = sequences.length",
       "const n = sequences.filter((s) => s.roles.includes(1)).length",
     ],
-  ])("%s", async (name, from, to) => {
-    const mutant = await load(name.replace(/\W+/g, "-"), replaceOnce(source, from, to));
+  ])("%s", async (name, file, from, to) => {
+    const mutated = { ...sources, [file]: replaceOnce(sources[file], from, to) };
+    const mutant = await load(name.replace(/\W+/g, "-"), mutated);
     expect(worstGoldenError(mutant)).toBeGreaterThan(1e-6);
   });
 });
