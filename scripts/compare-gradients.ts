@@ -31,7 +31,8 @@ type Gradient = Float64Array[];
 
 try {
   const groups = await collectRollouts({ config, parts }, 1, {});
-  const sequences = scoreGroups(groups, { normalize: "std" });
+  const rollouts = scoreGroups(groups, { normalize: "std" }).flat();
+  const sequences = rollouts.map(({ sequence }) => sequence);
   const gradient = async (
     options: Omit<StepWeightsOptions, "sequences">,
     share: number,

@@ -31,6 +31,8 @@ export async function imitationStep(
         maxLength: config.maxLength,
         observationDenominator: config.observationDenominator,
         observationEpsilon: config.observationEpsilon,
+        observationTargets: config.observationTargets,
+        maxObservationTokens: config.maxObservationTokens,
       },
       {},
     );
@@ -38,6 +40,7 @@ export async function imitationStep(
     return result;
   });
   run.optimizerSteps++;
-  const metrics = { exact: run.exact, ...lossMetrics([outcome], { epochs: 1, imitation: true }) };
+  const observations = config.observationTargets === "observations";
+  const metrics = { exact: run.exact, ...lossMetrics([outcome], { epochs: 1, policy: false, observations }) };
   return { metrics, tokens: outcome.counts.tokens };
 }

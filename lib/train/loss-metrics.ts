@@ -4,11 +4,13 @@ import type { OptimizerStepOutcome } from "./optimizer-step.js";
 
 /**
  * The `loss/`, `observation/`, `policy/`, `optim/` and token keys of a training step from its optimiser steps (docs/metrics.md).
- * @param epochs passes over the same sequences; tokens are counted once.
+ * @param options.epochs passes over the same sequences; tokens are counted once.
+ * @param options.policy whether there is a policy term: not in imitation, and not with observations alone.
+ * @param options.observations whether the targets of the observation term are observations and nothing else.
  */
 export function lossMetrics(
   outcomes: readonly OptimizerStepOutcome[],
-  options: { epochs: number; imitation: boolean },
+  options: { epochs: number; policy: boolean; observations: boolean },
 ): Metrics {
   const totals = mergeLossTotals(outcomes.map((outcome) => outcome.totals));
   const mean = (value: (outcome: OptimizerStepOutcome) => number): number =>
@@ -16,18 +18,19 @@ export function lossMetrics(
   const count = (value: (outcome: OptimizerStepOutcome) => number): number =>
     outcomes.reduce((sum, outcome) => sum + value(outcome), 0) / options.epochs;
   const metrics: Metrics = {};
-  if (!options.imitation) metrics["loss/policy"] = mean((outcome) => outcome.totals.policyLoss);
+  if (options.policy) metrics["loss/policy"] = mean((outcome) => outcome.totals.policyLoss);
   metrics["loss/observation"] = mean((outcome) => outcome.totals.observationLoss);
   if (totals.nonfiniteRows > 0) metrics["loss/nonfinite_rows"] = totals.nonfiniteRows;
   if (totals.observationTokens > 0 && totals.observationNllAtOneSum !== undefined)
-    metrics["observation/nll"] = totals.observationNllAtOneSum / totals.observationTokens;
+    metrics[options.observations ? "observation/nll" : "observation/target_nll"] =
+      totals.observationNllAtOneSum / totals.observationTokens;
   metrics["observation/tokens"] = count((outcome) => outcome.counts.observationTokens);
   metrics["action/tokens"] = count((outcome) => outcome.counts.actionTokens);
   const tokens = count((outcome) => outcome.counts.tokens);
   metrics.gradient_token_share = count((outcome) => outcome.counts.gradientTokens) / tokens;
   if (totals.actionTokens > 0) {
     metrics["policy/action_nll"] = totals.actionNllSum / totals.actionTokens;
-    if (!options.imitation) {
+    if (options.policy) {
       metrics["policy/ratio_mean"] = totals.ratioSum / totals.actionTokens;
       metrics["policy/ratio_max"] = totals.ratioMax;
       metrics["policy/clip_fraction_low"] = totals.clippedLow / totals.actionTokens;

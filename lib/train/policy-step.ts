@@ -3,6 +3,7 @@ import type { Metrics } from "../report/metrics.js";
 import type { RolloutProgress } from "../rollout/rollout-pool.js";
 import type { Trajectory } from "../rollout/trajectory.js";
 import { collectRollouts } from "./collect-rollouts.js";
+import { filterObservations } from "./filter-observations.js";
 import { lossMetrics } from "./loss-metrics.js";
 import { makeMinibatches } from "./make-minibatches.js";
 import { type OptimizerStepOutcome, optimizerStep } from "./optimizer-step.js";
@@ -27,14 +28,20 @@ export async function policyStep(
   const { config, parts } = run;
   const groups = await hooks.clock.time("rollout", () => collectRollouts(run, step, hooks));
   const trajectories = groups.flat();
-  const sequences = scoreGroups(groups, { normalize: config.advantageNormalize });
-  if (sequences.length === 0) throw nothingScored(trajectories, step);
+  const scored = scoreGroups(groups, { normalize: config.advantageNormalize, envOnly: config.envOnly });
+  const rollouts = scored.flat();
+  if (rollouts.length === 0) throw nothingScored(trajectories, step);
+  const { dropped, metrics: filterMetrics } = filterObservations(
+    scored.map((group) => group.map(({ trajectory }) => trajectory)),
+    config.observationFilter,
+  );
+  const lambda = run.lambda(step - 1);
 
   const outcomes: OptimizerStepOutcome[] = [];
   await hooks.clock.time("optimise", async () => {
     for (let epoch = 0; epoch < config.epochsPerStep; epoch++) {
       const size = config.minibatchSequences;
-      const minibatches = makeMinibatches(sequences, { seed: config.seed, step, epoch, size });
+      const minibatches = makeMinibatches(rollouts, { seed: config.seed, step, epoch, size });
       for (const [index, minibatch] of minibatches.entries()) {
         const outcome = await optimizerStep(
           {
@@ -44,12 +51,16 @@ export async function policyStep(
             microBatchTokens: config.microBatchTokens,
           },
           {
-            sequences: minibatch,
-            lambda: run.lambda(step - 1),
+            sequences: minibatch.map(({ sequence }) => sequence),
+            lambda,
             aggregation: config.aggregation,
             maxLength: config.maxLength,
             observationDenominator: config.observationDenominator,
             observationEpsilon: config.observationEpsilon,
+            observationTargets: config.observationTargets,
+            maxObservationTokens: config.maxObservationTokens,
+            observationWeight: ({ sequenceIndex }) =>
+              dropped.has(minibatch[sequenceIndex].trajectory) ? 0 : 1,
             envOnly: config.envOnly,
             // Only here did the very weights that learn also sample; afterwards the sampler's log-probabilities are the old ones.
             onPolicy: epoch === 0 && index === 0,
@@ -72,7 +83,13 @@ export async function policyStep(
   const metrics: Metrics = {
     exact: run.exact && trajectories.every((trajectory) => trajectory.exact),
     ...rolloutMetrics(groups),
-    ...lossMetrics(outcomes, { epochs: config.epochsPerStep, imitation: false }),
+    ...filterMetrics,
+    "loss/lambda": lambda,
+    ...lossMetrics(outcomes, {
+      epochs: config.epochsPerStep,
+      policy: !config.envOnly,
+      observations: config.observationTargets === "observations",
+    }),
   };
   return { metrics, tokens: trajectories.reduce((sum, { ids }) => sum + ids.length, 0), trajectories };
 }

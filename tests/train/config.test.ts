@@ -39,6 +39,8 @@ describe("parseConfig", () => {
       lambdaSchedule: { kind: "constant" },
       observationDenominator: "all",
       observationEpsilon: 0,
+      observationTargets: "observations",
+      observationFilter: {},
       aggregation: "sequence",
       advantageNormalize: "std",
       epsilonLow: 0.2,
@@ -77,6 +79,12 @@ describe("parseConfig", () => {
     [{ ...minimal, optimizer: { lr: 1 } }, "optimizer.lr", "optimizer.learningRate"],
     [{ ...minimal, limits: { timeout: 1 } }, "limits.timeout", "limits.timeoutMs"],
     [{ ...minimal, world_model_coeff: 0.05 }, "world_model_coeff", "lambda"],
+    [{ ...minimal, world_loss_target: "env_only" }, "world_loss_target", "observationTargets"],
+    [
+      { ...minimal, wm_filter_min_correct_pct: 1 },
+      "wm_filter_min_correct_pct",
+      "observationFilter.minCorrect",
+    ],
     [{ ...minimal, model: { pth: "m" } }, "model.pth", "model.path"],
     [
       { ...minimal, lambdaSchedule: { kind: "linear", to: 1, step: 5 } },
@@ -111,6 +119,13 @@ describe("parseConfig", () => {
     [{ ...minimal, aggregation: "constant" }, '"maxLength"'],
     [{ ...minimal, algorithm: "grpo", envOnly: true }, '"envOnly"'],
     [{ ...minimal, envOnly: true, lambda: 0 }, '"lambda"'],
+    [{ ...minimal, observationTargets: "env_only" }, '"observationTargets"'],
+    [{ ...minimal, maxObservationTokens: 0 }, '"maxObservationTokens"'],
+    [{ ...minimal, observationFilter: { minCorrect: 1.5 } }, '"observationFilter.minCorrect"'],
+    [
+      { ...minimal, algorithm: "sft", sft: { data: ["a"] }, observationFilter: { minCorrect: 1 } },
+      '"observationFilter"',
+    ],
     [{ ...minimal, sft: { data: ["a"] } }, '"sft"'],
     [{ ...minimal, algorithm: "sft" }, '"sft"'],
     [{ ...minimal, algorithm: "sft", sft: { data: [] } }, '"sft.data"'],
@@ -163,6 +178,13 @@ describe("describeConfig", () => {
     expect(text).toContain("256 rollouts per step (16 tasks, groups of 16), 64 at once");
     expect(text).toContain("4 optimiser steps per step, 40 in all over 10 steps");
     expect(describeConfig(parseConfig({ ...minimal, algorithm: "grpo" }))).toContain("lambda 0: GRPO alone");
+    const observationFilter = { minValidActions: 1, minCorrect: 0.5 };
+    const other = { ...minimal, envOnly: true, observationTargets: "all", observationFilter };
+    const words = describeConfig(parseConfig(other));
+    expect(words).toContain("observations alone: actions are not learned and rewards not used");
+    expect(words).toContain("targets: all");
+    expect(words).toContain("of some rollouts only: minValidActions 1, minCorrect 0.5");
+    expect(text).not.toMatch(/alone|targets|some rollouts/);
   });
 });
 

@@ -120,14 +120,4 @@ describe("a run", () => {
     await expect(runTiny(config)).rejects.toThrow(named);
     expect(existsSync(config.out)).toBe(false);
   });
-
-  it("trains on observations alone with envOnly", async () => {
-    const path = await runTiny(await warmConfig({ envOnly: true, steps: 2 }));
-    const lines = await readLines<Line>(path, "metrics.jsonl");
-    for (const line of lines) {
-      expect(line["loss/policy"]).toBe(0);
-      expect("policy/action_nll" in line).toBe(false);
-      expect(line["loss/observation"]).toBeGreaterThan(0);
-    }
-  });
 });

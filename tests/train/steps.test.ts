@@ -50,7 +50,10 @@ describe("scoreGroups", () => {
       [trajectory({ reward: 1 }), broken, broken, broken],
       [broken],
     ];
-    const sequences = scoreGroups(groups, { normalize: "std" });
+    const sequencesOf = (options: Parameters<typeof scoreGroups>[1]) =>
+      scoreGroups(groups, options).map((group) => group.map(({ sequence }) => sequence));
+    expect(sequencesOf({ normalize: "std" }).map(({ length }) => length)).toEqual([3, 1, 0]);
+    const sequences = sequencesOf({ normalize: "std" }).flat();
     // mean 1/3, unbiased standard deviation 1/√3.
     const scale = 1 / (Math.sqrt(1 / 3) + 1e-6);
     expect(sequences.map(({ advantage }) => advantage)).toEqual([
@@ -59,9 +62,17 @@ describe("scoreGroups", () => {
       expect.closeTo((-1 / 3) * scale, 9),
       0,
     ]);
-    expect(scoreGroups(groups, { normalize: "mean" })[0].advantage).toBeCloseTo(2 / 3, 12);
+    expect(sequencesOf({ normalize: "mean" })[0][0].advantage).toBeCloseTo(2 / 3, 12);
     expect([...sequences[0].roles]).toEqual([ROLE_CODE.context, ROLE_CODE.action, ROLE_CODE.observation]);
     expect(sequences[0].oldLogprobs?.[1]).toBe(-0.5);
+  });
+
+  it("looks at no reward with envOnly, and keeps what only lacks a verdict", () => {
+    const unverified = trajectory({ ...broken, stopReason: "verifier_error" });
+    const groups = [[trajectory({ reward: 1 }), unverified, broken, trajectory({ reward: 0 })]];
+    const [rollouts] = scoreGroups(groups, { normalize: "std", envOnly: true });
+    expect(rollouts.map(({ trajectory: each }) => groups[0].indexOf(each))).toEqual([0, 1, 3]);
+    expect(rollouts.map(({ sequence }) => sequence.advantage)).toEqual([0, 0, 0]);
   });
 });
 

@@ -3,6 +3,7 @@ import { evalConfigSchema } from "./eval-config.js";
 import { lambdaScheduleConfigSchema } from "./lambda-schedule-config.js";
 import { limitsConfigSchema } from "./limits-config.js";
 import { modelConfigSchema } from "./model-config.js";
+import { observationFilterConfigSchema } from "./observation-filter-config.js";
 import { optimizerConfigSchema } from "./optimizer-config.js";
 import { sftConfigSchema } from "./sft-config.js";
 import { tasksConfigSchema } from "./tasks-config.js";
@@ -48,7 +49,23 @@ export const trainConfigSchema = z
       .enum(["all", "selected", "token"])
       .default("all")
       .describe(
-        "What the observation term of a rollout is divided by: its observation and warning tokens, its observation tokens, or those of the whole optimiser step.",
+        "What the observation term of a rollout is divided by: its observation and warning tokens, its target tokens, or those of the whole optimiser step.",
+      ),
+    observationTargets: z
+      .enum(["observations", "all", "warnings"])
+      .default("observations")
+      .describe(
+        "Tokens the observation term predicts: what the terminal said, that and the harness's warnings, or the warnings alone.",
+      ),
+    maxObservationTokens: z
+      .int()
+      .positive()
+      .optional()
+      .describe("Only so many targets of each answer, its first ones. Default: all."),
+    observationFilter: observationFilterConfigSchema
+      .prefault({})
+      .describe(
+        "Rollouts whose observations are learned; the others keep their policy term and stay in N. Not with sft.",
       ),
     observationEpsilon: z.number().min(0).default(0).describe("Added to that denominator."),
     aggregation: z
@@ -71,7 +88,9 @@ export const trainConfigSchema = z
     envOnly: z
       .boolean()
       .default(false)
-      .describe("Train on observations alone: every action weighs 0 and no reward is used."),
+      .describe(
+        "Train on observations alone: every action weighs 0, no reward is used (but by `observationFilter.minCorrect`) and a rollout whose verifier failed counts.",
+      ),
     optimizer: optimizerConfigSchema.prefault({}).describe("AdamW and its schedule."),
     checkpointEvery: z
       .int()
@@ -95,6 +114,8 @@ export const trainConfigSchema = z
       if (!config.sft) issue(["sft"], "expected an object with the key data, for algorithm sft");
       else if ((config.steps === undefined) === (config.sft.epochs === undefined))
         issue(["steps"], "expected exactly one of steps and sft.epochs");
+      if (Object.keys(config.observationFilter).length > 0)
+        issue(["observationFilter"], "expected no such key with algorithm sft: its data are learned whole");
     } else {
       if (config.sft) issue(["sft"], `expected no such key with algorithm ${config.algorithm}`);
       if (config.steps === undefined) issue(["steps"], "expected a positive integer, got nothing");
