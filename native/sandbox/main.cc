@@ -68,5 +68,5 @@ int main(int argc, char** argv) {
   // Entering changed credentials, which forgets the death signal. Without pid namespaces it must leave time to clean up.
   prctl(PR_SET_PDEATHSIG, isolation.namespaces ? SIGKILL : SIGTERM, 0, 0, 0);
   if (orphaned || getppid() != atoi(argv[1])) return 1;
-  return echo::run_supervisor(isolation);
+  return echo::Supervisor(isolation).run();
 }
