@@ -181,9 +181,11 @@ describe("describeConfig", () => {
     const observationFilter = { minValidActions: 1, minCorrect: 0.5 };
     const other = { ...minimal, envOnly: true, observationTargets: "all", observationFilter };
     const words = describeConfig(parseConfig(other));
-    expect(words).toContain("observations alone: actions are not learned and rewards not used");
+    expect(words).toContain("observations alone: actions are not learned, rewards used by minCorrect only");
     expect(words).toContain("targets: all");
     expect(words).toContain("of some rollouts only: minValidActions 1, minCorrect 0.5");
+    const alone = describeConfig(parseConfig({ ...minimal, envOnly: true }));
+    expect(alone).toContain("observations alone: actions are not learned, rewards not used");
     expect(text).not.toMatch(/alone|targets|some rollouts/);
   });
 });

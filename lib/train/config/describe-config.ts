@@ -36,7 +36,10 @@ function describePolicy(config: TrainConfig): string[] {
     `${minibatches} optimiser steps per step, ${minibatches * steps} in all over ${steps} steps`,
     lambda === 0 && moves === "" ? "lambda 0: GRPO alone" : `lambda ${lambda}${moves}`,
   ];
-  if (config.envOnly) lines.push("observations alone: actions are not learned and rewards not used");
+  if (config.envOnly)
+    lines.push(
+      `observations alone: actions are not learned, rewards ${config.observationFilter.minCorrect ? "used by minCorrect only" : "not used"}`,
+    );
   if (config.observationTargets !== "observations") lines.push(`targets: ${config.observationTargets}`);
   const filters = Object.entries(config.observationFilter).map(([key, share]) => `${key} ${share}`);
   if (filters.length > 0) lines.push(`observations of some rollouts only: ${filters.join(", ")}`);
