@@ -5,12 +5,20 @@ import { countFamily } from "./tinyterm/count/count-family.js";
 import { filesFamily } from "./tinyterm/files/files-family.js";
 import { findFamily } from "./tinyterm/find/find-family.js";
 import { navigateFamily } from "./tinyterm/navigate/navigate-family.js";
+import { tinytermFamily } from "./tinyterm/tinyterm-family.js";
 import { visitFamily } from "./tinyterm/visit/visit-family.js";
 
-const TINYTERM: readonly TaskFamily[] = [findFamily, navigateFamily, filesFamily, countFamily, visitFamily];
+const TINYTERM: readonly TaskFamily[] = [
+  tinytermFamily,
+  findFamily,
+  navigateFamily,
+  filesFamily,
+  countFamily,
+  visitFamily,
+];
 
 /**
- * The task family of a name: `tinyterm/find` and its like, `maze` (grids of 3 to 6 cells a side, ood 7 and 8) or `maze/3-4` (those sizes only).
+ * The task family of a name: `tinyterm`, `tinyterm/find` and its like, `maze` (grids of 3 to 6 cells a side, ood 7 and 8) or `maze/3-4` (those sizes only).
  * @throws ConfigError ERR_CONFIG on any other name.
  */
 export function taskFamily(name: string): TaskFamily {

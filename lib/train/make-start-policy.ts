@@ -9,15 +9,16 @@ import type { Trajectory } from "../rollout/trajectory.js";
 import { TrajectoryWriter } from "../rollout/trajectory-writer.js";
 import { LocalSandboxProvider } from "../sandbox/local-sandbox-provider.js";
 import type { TaskFamily } from "../tasks/task-family.js";
-import { findFamily } from "../tasks/tinyterm/find/find-family.js";
 import { copyDocument } from "../tasks/tinyterm/pretraining/copy-document.js";
 import { recallDocument } from "../tasks/tinyterm/pretraining/recall-document.js";
+import { tinytermFamily } from "../tasks/tinyterm/tinyterm-family.js";
 import { visitFamily } from "../tasks/tinyterm/visit/visit-family.js";
 import { Tokenizer } from "../tokens/tokenizer.js";
 import { closeRun } from "./close-run.js";
 import { parseConfig } from "./config/parse-config.js";
 import type { TrainConfig } from "./config/train-config.js";
 import { documentTrajectory } from "./document-trajectory.js";
+import { startPolicyDigests } from "./start-policy-digests.js";
 import { START_POLICY_RECIPE } from "./start-policy-recipe.js";
 import { startRun } from "./start-run.js";
 import { train } from "./trainer.js";
@@ -37,7 +38,7 @@ export async function makeStartPolicy(options: {
   const { out, work, note } = options;
   const { architecture, imitation, pretraining, seed } = START_POLICY_RECIPE;
   await mkdir(work, { recursive: true });
-  const tokenizer = Tokenizer.fromDirectory(findFamily.tokenizer);
+  const tokenizer = Tokenizer.fromDirectory(tinytermFamily.tokenizer);
   const sandboxes = await LocalSandboxProvider.start();
   const record = async (
     name: string,
@@ -65,7 +66,7 @@ export async function makeStartPolicy(options: {
   };
   let visits: string;
   let visitExpert: string;
-  let finds: string;
+  let tasks: string;
   try {
     visits = await record("other-worlds-random", visitFamily, {
       tasks: pretraining.randomTranscripts,
@@ -75,7 +76,10 @@ export async function makeStartPolicy(options: {
       tasks: pretraining.expertTranscripts,
       agent: "expert",
     });
-    finds = await record("find-random", findFamily, { tasks: imitation.randomTranscripts, agent: "random" });
+    tasks = await record("tasks-random", tinytermFamily, {
+      tasks: imitation.randomTranscripts,
+      agent: "random",
+    });
   } finally {
     await sandboxes.dispose();
   }
@@ -93,7 +97,7 @@ export async function makeStartPolicy(options: {
   const first = await imitate(
     {
       out: join(work, "pretraining"),
-      model: { architecture, tokenizer: findFamily.tokenizer },
+      model: { architecture, tokenizer: tinytermFamily.tokenizer },
       sft: {
         data: [
           documentFile,
@@ -112,7 +116,7 @@ export async function makeStartPolicy(options: {
       out: join(work, "imitation"),
       model: { path: first },
       sft: {
-        data: [finds],
+        data: [tasks],
         epochs: imitation.epochs,
         batchSequences: imitation.batchSequences,
         observationWeight: imitation.observationWeight,
@@ -128,7 +132,12 @@ export async function makeStartPolicy(options: {
     files[name] = createHash("sha256")
       .update(await readFile(join(out, name)))
       .digest("hex");
-  const manifest = { madeBy: "echo-grpo make-start-policy", recipe: START_POLICY_RECIPE, sha256: files };
+  const manifest = {
+    madeBy: "echo-grpo make-start-policy",
+    recipe: START_POLICY_RECIPE,
+    madeWith: await startPolicyDigests([tinytermFamily, visitFamily]),
+    sha256: files,
+  };
   await writeFile(join(out, "manifest.json"), `${JSON.stringify(manifest, null, 2)}\n`);
   note(`starting policy: ${out}`);
 }

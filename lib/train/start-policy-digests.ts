@@ -43,7 +43,11 @@ function conversation(tokenizer: Tokenizer, limits: { maxActionTokens: number })
   harness.open(transcript, [{ text: "read fig", role: "context" }]);
   const say = (text: string): void => {
     const ids = harness.encodeAction(text);
-    transcript.append(ids, "action", ids.map(() => 0));
+    transcript.append(
+      ids,
+      "action",
+      ids.map(() => 0),
+    );
   };
   const untidy = " ls  oak\nls";
   say(untidy);
@@ -59,5 +63,9 @@ function conversation(tokenizer: Tokenizer, limits: { maxActionTokens: number })
   const special = tokenizer.encodeSpecial("<|task|>");
   for (const finish of ["length", "stop"] as const)
     harness.answer(transcript, finish, harness.refusal([special, special], finish) ?? [], finish === "stop");
-  return { ids: transcript.ids, roles: transcript.roles, text: harness.actionText(harness.encodeAction(untidy)) };
+  return {
+    ids: transcript.ids,
+    roles: transcript.roles,
+    text: harness.actionText(harness.encodeAction(untidy)),
+  };
 }

@@ -5,8 +5,10 @@ export const tasksConfigSchema = z.strictObject({
   family: z
     .string()
     .min(1)
-    .default("tinyterm/find")
-    .describe("Task family: tinyterm/find, maze, or maze/<from>-<to> for grids of these sizes."),
+    .default("tinyterm")
+    .describe(
+      "Task family: tinyterm (all of its families in equal shares), one of them such as tinyterm/find, maze, or maze/<from>-<to> for grids of these sizes.",
+    ),
   split: z.enum(["train", "val", "ood"]).default("train").describe("Split the tasks come from."),
   first: z.int().min(0).default(0).describe("Index of the first task of the range."),
   count: z
