@@ -47,7 +47,7 @@ describe("parseConfig", () => {
       epsilonHigh: 0.2,
       logRatioClamp: 20,
       envOnly: false,
-      tasks: { family: "tinyterm/find", split: "train", first: 0 },
+      tasks: { family: "tinyterm", split: "train", first: 0 },
       optimizer: {
         learningRate: 3e-4,
         betas: [0.9, 0.95],

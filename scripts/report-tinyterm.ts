@@ -1,0 +1,135 @@
+// npm run report:tinyterm
+// Writes the tables of docs/tinyterm.md and docs/tinyterm.svg from bench/results/tinyterm/, where `npm run study:tinyterm` leaves them.
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { renderTable } from "../bench/render-table.js";
+import { replaceMarked } from "../bench/replace-marked.js";
+import { drawCurves } from "./draw-curves.js";
+import { meanInterval } from "./mean-interval.js";
+import { STUDY } from "./study-plan.js";
+
+type Line = Record<string, number>;
+interface Result {
+  val: Line;
+  ood: Line;
+}
+
+const RESULTS = join("bench", "results", "tinyterm");
+const read = (path: string): unknown => JSON.parse(readFileSync(path, "utf8"));
+const seeds = readdirSync(RESULTS)
+  .filter((name) => /^seed-\d+$/.test(name))
+  .map((name) => Number(name.slice("seed-".length)))
+  // A seed counts once every arm of it is done, so that all columns rest on the same seeds.
+  .filter((seed) => STUDY.arms.every(({ name }) => existsSync(join(RESULTS, `seed-${seed}`, `${name}.json`))))
+  .sort((a, b) => a - b);
+if (seeds.length === 0)
+  throw new Error(`[report:tinyterm] no complete seed in ${RESULTS}; run npm run study:tinyterm first.`);
+
+const arms = [{ name: "start", label: "start" }, ...STUDY.arms];
+const results = new Map<string, Result[]>(
+  arms.map(({ name }) => [
+    name,
+    seeds.map((seed) => read(join(RESULTS, `seed-${seed}`, `${name}.json`)) as Result),
+  ]),
+);
+const curve = (name: string, seed: number): Line[] =>
+  readFileSync(join(RESULTS, `seed-${seed}`, `${name}.metrics.jsonl`), "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as Line);
+const of = (name: string, split: "val" | "ood", key: string): number[] =>
+  (results.get(name) ?? []).map((result) => result[split][key]);
+const cell = (values: readonly number[], scale: number, digits: number): string => {
+  const { half, mean } = meanInterval(values.map((value) => scale * value));
+  return `${mean.toFixed(digits)}${half === undefined ? "" : ` ± ${half.toFixed(digits)}`}`;
+};
+
+const first = results.get("start")?.[0] as Result;
+const keys = Object.keys(first.val).filter((key) => key.startsWith("eval/success"));
+const short = (key: string): string =>
+  key === "eval/success" ? "all" : key.slice("eval/success/tinyterm/".length);
+const perFamily = (["val", "ood"] as const).map((split) =>
+  renderTable({
+    title:
+      split === "val"
+        ? "Success on val, % (mean over seeds ± 95 % interval)"
+        : "Success out of distribution, % (unseen names, deeper trees, held-out variants)",
+    columns: ["", ...keys.map(short)],
+    rows: arms.map(({ label, name }) => [label, ...keys.map((key) => cell(of(name, split, key), 100, 1))]),
+    notes: [],
+  }),
+);
+const nll = renderTable({
+  title: "Observation nll on the expert's trajectories, nats per token",
+  columns: ["", "val", "ood"],
+  rows: [
+    ["floor", ...(["val", "ood"] as const).map((split) => first[split]["eval/observation_floor"].toFixed(3))],
+    ...arms.map(({ label, name }) => [
+      label,
+      ...(["val", "ood"] as const).map((split) => cell(of(name, split, "eval/observation_nll"), 1, 3)),
+    ]),
+  ],
+  notes: [],
+});
+
+/** The evaluated step at which a curve first reaches `goal`; undefined when it never does. */
+const stepReaching = (lines: readonly Line[], goal: number): number | undefined =>
+  lines.find((line) => line.step > 0 && line["eval/success"] >= goal)?.step;
+const reaching = STUDY.arms.filter(({ after, name }) => after === undefined && name !== "sft");
+const speed = renderTable({
+  title: "Training step at which the evaluation first reaches GRPO's best of the same seed",
+  columns: ["seed", "GRPO's best, %", ...reaching.map(({ label }) => label)],
+  rows: seeds.map((seed) => {
+    const best = Math.max(...curve("grpo", seed).map((line) => line["eval/success"] ?? 0));
+    return [
+      String(seed),
+      (100 * best).toFixed(1),
+      ...reaching.map(({ name }) => String(stepReaching(curve(name, seed), best) ?? "never")),
+    ];
+  }),
+  notes: [],
+});
+const bySeed = renderTable({
+  title: "Success on val by seed, %",
+  columns: ["seed", ...arms.map(({ label }) => label)],
+  rows: seeds.map((seed, i) => [
+    String(seed),
+    ...arms.map(({ name }) => (100 * of(name, "val", "eval/success")[i]).toFixed(1)),
+  ]),
+  notes: [],
+});
+const { build, commit, machine } = read(join(RESULTS, `seed-${seeds[0]}`, "echo.config.json")) as {
+  build: { isa: string; node: string };
+  commit: string | null;
+  machine: { cpu: string; cores: number };
+};
+const made = `${seeds.length} seeds (${seeds.join(", ")}), made by \`npm run study:tinyterm\` and \`npm run report:tinyterm\` at commit ${commit?.slice(0, 10) ?? "unknown"} on ${machine.cpu}, ${machine.cores} cores, Node ${build.node}, ${build.isa}. Raw results: \`bench/results/tinyterm/\`.`;
+const page = "docs/tinyterm.md";
+writeFileSync(
+  page,
+  replaceMarked(readFileSync(page, "utf8"), "results", [...perFamily, nll, speed, bySeed, made].join("\n\n")),
+);
+const drawn = [
+  { name: "grpo", label: "GRPO", color: "#c2410c" },
+  { name: "echo", label: "ECHO", color: "#1d4ed8" },
+  { name: "env-only", label: "env-only", color: "#15803d" },
+];
+writeFileSync(
+  "docs/tinyterm.svg",
+  drawCurves({
+    panels: [
+      { title: "success on held-out tasks", key: "eval/success", low: 0 },
+      {
+        title: "observation nll, expert's trajectories (nats)",
+        key: "eval/observation_nll",
+        low: 0,
+        floor: first.val["eval/observation_floor"],
+      },
+    ],
+    series: drawn.flatMap(({ label, name }) =>
+      seeds.map((seed) => ({ name: label, lines: curve(name, seed) })),
+    ),
+    colors: Object.fromEntries(drawn.map(({ color, label }) => [label, color])),
+  }),
+);
+console.log(`${page} and docs/tinyterm.svg written from ${seeds.length} seeds`);
