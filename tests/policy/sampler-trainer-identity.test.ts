@@ -4,6 +4,7 @@
 import { describe, expect, it } from "vitest";
 import type { MicroBatch } from "../../lib/loss/micro-batch.js";
 import type { EmbeddedDecoder } from "../../lib/model/embedded-decoder.js";
+import { AdamW } from "../../lib/optim/adamw.js";
 import { EmbeddedPolicy } from "../../lib/policy/embedded-policy.js";
 import { CounterRandom } from "../../lib/random/counter-random.js";
 import { deriveSeed } from "../../lib/random/derive-seed.js";
@@ -44,9 +45,12 @@ async function sampleRollout(policy: EmbeddedPolicy, index: number): Promise<Rol
   return { ids, logprobs };
 }
 
-/** Three steps of plain gradient descent, so that the weights in use were written and packed again after training. */
+/** Three steps of AdamW, so that the weights in use were written and packed again after training. */
 function train(decoder: EmbeddedDecoder): void {
   const random = new CounterRandom(2n);
+  const parameters = decoder.parameters();
+  const before = parameters.map(({ value }) => value.slice());
+  const optimizer = new AdamW({ parameters, learningRate: 0.01, weightDecay: 0.01, maxGradNorm: 1 });
   for (let step = 0; step < 3; step++) {
     const sequences = [20, 33].map((n) =>
       Array.from({ length: n }, () => random.integer(TINY_CONFIG.vocabSize)),
@@ -56,10 +60,10 @@ function train(decoder: EmbeddedDecoder): void {
       makeMicroBatch(sequences, () => 0.02),
       { temperature: TEMPERATURE },
     );
-    for (const { value, grad } of decoder.parameters())
-      for (let i = 0; i < value.length; i++) value[i] -= 0.05 * grad[i];
+    expect(optimizer.step().skipped).toBe(false);
     decoder.parametersChanged();
   }
+  for (const [i, { value }] of parameters.entries()) expect(value).not.toEqual(before[i]);
 }
 
 /** Rollouts packed in groups of growing size, every sampled token an action target. */

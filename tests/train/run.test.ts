@@ -17,6 +17,26 @@ const warmConfig = async (overrides: Record<string, unknown> = {}): Promise<Trai
   tinyConfig({ model: { path: await warmModel() }, ...overrides });
 
 describe("a run", () => {
+  it("draws other numbers in every step", async () => {
+    // One task and weights that all but stand still: only the numbers can make the steps differ.
+    const config = await warmConfig({
+      tasks: { family: "maze/3-3", count: 1 },
+      tasksPerStep: 1,
+      groupSize: 8,
+      steps: 3,
+      optimizer: { learningRate: 1e-12 },
+    });
+    const path = await runTiny(config);
+    const drawn = await Promise.all(
+      [1, 2, 3].map(async (step) => {
+        const rollouts = await readLines<Trajectory>(path, "trajectories", `step-${step}.jsonl`);
+        return rollouts.map(({ ids }) => ids.join(" "));
+      }),
+    );
+    expect(new Set(drawn.map((rollouts) => rollouts.join("\n"))).size).toBe(3);
+    expect(new Set(drawn[0]).size).toBeGreaterThan(1);
+  });
+
   it("writes what its trajectories say", async () => {
     const config = await warmConfig({ minibatchSequences: 16, eval: { every: 2, tasks: 8, expertTasks: 4 } });
     const path = await runTiny(config);
