@@ -175,7 +175,7 @@ describe("counts end a rollout that is verified as it stands", () => {
     const trajectory = await runRollout(request);
     const cut = trajectory.ids.filter((id, t) => trajectory.roles[t] === "a" && id !== STOP).length;
     expect(cut).toBeGreaterThan(0);
-    expect(trajectory.warnings).toBe(cut);
+    expect([trajectory.warnings, trajectory.refusals]).toEqual([cut, cut]);
     expect(environment.log).toHaveLength(trajectory.turns - cut);
     expect(trajectory.roles).toContain(`acc${"w".repeat("unfinished after 1".length)}`);
     expect(trajectory.stopReason).toBe("max_turns");

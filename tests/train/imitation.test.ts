@@ -35,6 +35,23 @@ describe("sft", () => {
     expect(learned[0].gradient_token_share).toBeGreaterThan(ignored[0].gradient_token_share);
   });
 
+  it("learns the targets of the observation term that it is told, and so many per answer", async () => {
+    const first = async (overrides: object): Promise<Line> => {
+      const config = sft({ ...overrides, steps: 1 }, { observationWeight: 1, epochs: undefined });
+      return (await readLines<Line>(await runTiny(config), "metrics.jsonl"))[0];
+    };
+    const whole = await first({});
+    const limited = await first({ maxObservationTokens: 1 });
+    expect(limited["observation/tokens"]).toBeLessThan(whole["observation/tokens"]);
+    expect(limited["loss/observation"]).toBeLessThan(whole["loss/observation"]);
+    // The expert is never warned.
+    expect(await first({ observationTargets: "warnings" })).toMatchObject({
+      "observation/tokens": 0,
+      "loss/observation": 0,
+      "policy/action_nll": whole["policy/action_nll"],
+    });
+  });
+
   it("resumes in the middle of an epoch to the same bytes", async () => {
     const whole = await runTiny(sft({}));
     const half = await runTiny(sft({}), 5);
