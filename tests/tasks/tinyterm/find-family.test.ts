@@ -10,7 +10,7 @@ import { findFamily } from "../../../lib/tasks/tinyterm/find/find-family.js";
 import { generateFindTask } from "../../../lib/tasks/tinyterm/find/generate-find-task.js";
 import { visitFamily } from "../../../lib/tasks/tinyterm/visit/visit-family.js";
 import { Tokenizer } from "../../../lib/tokens/tokenizer.js";
-import { runSimulated } from "./simulated-shell.js";
+import { SimulatedShell } from "./simulated-shell.js";
 
 const linux = process.platform === "linux";
 if (!linux) console.warn("SKIPPED: no local sandbox here; TinyTerm in a real bash is not verified");
@@ -98,7 +98,7 @@ describe.skipIf(!linux)("TinyTerm in a real bash", () => {
       const task = generateFindTask("ood", index);
       const environment = findFamily.createEnvironment(task, sandboxes);
       await environment.reset();
-      let cwd = "";
+      const shell = new SimulatedShell(task);
       const names = [
         ...task.directories.flatMap((path) => path.split("/")),
         ...task.files.flatMap(({ path }) => path.split("/")),
@@ -113,17 +113,17 @@ describe.skipIf(!linux)("TinyTerm in a real bash", () => {
           program === "pwd" ? 0 : program === "cd" ? 1 : random.integer(3) + (program === "cat" ? 1 : 0);
         const action = [program, ...Array.from({ length: operands }, path)].join(" ");
         const { segments } = await environment.step(action);
-        const accepted = parseCommand(action, { cwd }).ok;
+        const accepted = parseCommand(action, { cwd: shell.cwd }).ok;
         expect({ action, refused: segments.some(({ role }) => role === "warning") }).toEqual({
           action,
           refused: !accepted,
         });
         if (!accepted) continue;
-        const expected = runSimulated(task, cwd, action);
-        cwd = expected.cwd;
-        expect(segments.map(({ text }) => text).join(""), `${action} in ${JSON.stringify(task.files)}`).toBe(
-          `${expected.text}[${expected.exit}] ~${cwd && "/"}${cwd}\n`,
-        );
+        const { text, exit, cwd } = shell.run(action);
+        expect(
+          segments.map((segment) => segment.text).join(""),
+          `${action} in ${JSON.stringify(task.files)}`,
+        ).toBe(`${text}[${exit}] ~${cwd && "/"}${cwd}\n`);
         ran++;
       }
       await environment.dispose();

@@ -1,54 +1,15 @@
 import { describe, expect, it } from "vitest";
 import { CounterRandom } from "../../../lib/random/counter-random.js";
 import { deriveSeed } from "../../../lib/random/derive-seed.js";
-import { parseCommand } from "../../../lib/sandbox/parse-command.js";
 import { findObservationFloor } from "../../../lib/tasks/tinyterm/find/find-observation-floor.js";
 import type { FindTask } from "../../../lib/tasks/tinyterm/find/find-task.js";
 import { generateFindTask } from "../../../lib/tasks/tinyterm/find/generate-find-task.js";
-import type { TreeShape } from "../../../lib/tasks/tinyterm/tree-shape.js";
 import type { TreeWorld } from "../../../lib/tasks/tinyterm/tree-world.js";
-import { arrangements } from "./arrangements.js";
-import { everyTree } from "./every-tree.js";
-import { runSimulated, type SimulatedWorld } from "./simulated-shell.js";
-
-const level = (directories: number, files: number) => ({ directories, files });
-
-/** Every world of a shape: each way to give names and words from the pools to the slots. */
-function* worlds(shape: TreeShape, { pools }: TreeWorld): Generator<SimulatedWorld> {
-  for (const { directories, files } of everyTree(shape, pools))
-    for (const words of arrangements(pools.words, files.length))
-      yield { directories, files: files.map((path, i) => ({ path, word: words[i] })) };
-}
+import { bruteForceFloor, level, tinyWorlds } from "./brute-force-floor.js";
 
 const nameOf = (path: string): string => path.slice(path.lastIndexOf("/") + 1);
 
-const decisions = new Map<string, boolean>();
-
-function allowed(action: string, cwd: string): boolean {
-  const key = `${cwd}\n${action}`;
-  const known = decisions.get(key) ?? parseCommand(action, { cwd }).ok;
-  decisions.set(key, known);
-  return known;
-}
-
-/** What the terminal says to each of a sequence of actions; refused ones say nothing. */
-function* answers(world: SimulatedWorld, actions: readonly string[]): Generator<string> {
-  let cwd = "";
-  for (const action of actions) {
-    if (!allowed(action, cwd)) continue;
-    const result = runSimulated(world, cwd, action);
-    cwd = result.cwd;
-    yield `${result.text}[${result.exit}] ${cwd}\n`;
-  }
-}
-
-function answersAlike(world: SimulatedWorld, actions: readonly string[], said: readonly string[]): boolean {
-  let turn = 0;
-  for (const answer of answers(world, actions)) if (answer !== said[turn++]) return false;
-  return true;
-}
-
-const tinyWorlds: Record<string, TreeWorld> = {
+const WORLDS: Record<string, TreeWorld> = {
   "flat and nested": {
     pools: { directories: ["elm", "oak", "yew"], files: ["fig", "pea", "rye"], words: ["red", "tin"] },
     shapes: [
@@ -71,12 +32,9 @@ const tinyWorlds: Record<string, TreeWorld> = {
 };
 
 describe("findObservationFloor", () => {
-  for (const [name, world] of Object.entries(tinyWorlds))
+  for (const [name, world] of Object.entries(WORLDS))
     it(`is the share of worlds that answer alike: ${name}`, () => {
-      const all = world.shapes.flatMap((shape) => {
-        const list = [...worlds(shape, world)];
-        return list.map((w) => ({ world: w, weight: 1 / list.length / w.files.length }));
-      });
+      const all = tinyWorlds(world).map((w) => ({ ...w, weight: w.weight / w.world.files.length }));
       const random = new CounterRandom(deriveSeed(5, `floor/${name}`));
       const { directories, files } = world.pools;
       let ambiguous = 0;
@@ -94,10 +52,7 @@ describe("findObservationFloor", () => {
         });
         ambiguous += actions.filter((action) => action.includes("/")).length;
         const possible = all.filter((w) => w.world.files.some((file) => nameOf(file.path) === target));
-        const said = [...answers(truth, actions)];
-        const sum = (list: typeof all): number => list.reduce((total, { weight }) => total + weight, 0);
-        const alike = possible.filter((w) => answersAlike(w.world, actions, said));
-        const expected = -Math.log(sum(alike) / sum(possible));
+        const expected = bruteForceFloor(possible, truth, actions);
         const task = { ...truth, target, split: "train" } as unknown as FindTask;
         expect(
           findObservationFloor(task, actions, world),

@@ -10,20 +10,28 @@ export function filesRandomHabits(instruction: string): CommandHabit[] {
   return [
     { weight: 2, commands: (view) => (view.listings.has(view.cwd) ? [] : ["ls"]) },
     { weight: 0.5, commands: () => ["ls"] },
-    { weight: 4, commands: (view) => view.directories().map((name) => `ls ${name}`) },
-    { weight: 2, commands: (view) => view.directories().map((name) => `cd ${name}`) },
+    {
+      weight: 4,
+      commands: (view) =>
+        view
+          .directories()
+          .filter((name) => !view.listings.has(view.pathOf(name)))
+          .map((name) => `ls ${name}`),
+    },
+    { weight: 0.5, commands: (view) => view.directories().map((name) => `ls ${name}`) },
+    { weight: 1.5, commands: (view) => view.directories().map((name) => `cd ${name}`) },
     { weight: 1, commands: (view) => (view.cwd === "" ? [] : ["cd .."]) },
     { weight: 0.5, commands: (view) => view.files().map((name) => `cat ${name}`) },
     // Any listed file, anywhere.
-    { weight: 0.5, commands: (view) => transfers(view, ["mv", "cp"], listedFiles(view)) },
+    { weight: 0.3, commands: (view) => transfers(view, ["mv", "cp"], listedFiles(view)) },
     // What was asked for, anywhere.
     {
-      weight: 3,
+      weight: 2,
       commands: (view) =>
         transfers(
           view,
           [asked],
-          listedFiles(view).filter((path) => path.endsWith(file)),
+          listedFiles(view).filter((path) => path.split("/").at(-1) === file),
           newName,
         ),
     },
@@ -41,13 +49,14 @@ function transfers(
   files: readonly string[],
   newName?: string,
 ): string[] {
-  const parents = [
-    "",
-    ...[...view.listings.keys()].flatMap((path) => view.directories(path).map((name) => join(path, name))),
-  ];
+  const parents = [...view.listings.keys()].flatMap((path) =>
+    view.directories(path).map((name) => join(path, name)),
+  );
   return programs.flatMap((program) =>
     files.flatMap((path) =>
       parents.flatMap((parent) => {
+        // A file is not put where it is.
+        if (join(parent, newName ?? path.slice(path.lastIndexOf("/") + 1)) === path) return [];
         const from = relativePath(view.cwd, path);
         const to = relativePath(view.cwd, newName === undefined ? parent : join(parent, newName));
         return `${from}/${to}`.split("/").length <= 4 ? [`${program} ${from} ${to}`] : [];
