@@ -6,7 +6,7 @@ export interface SimulatedWorld {
 
 /**
  * What bash, cat, cd, cp, find, ls, mv, pwd and touch say about a tree of files that hold one word each, and what they do to it: an
- * independent model, for checking the floor by enumeration and the real sandbox against expectation. Text only. Directories are not moved.
+ * independent model, for checking the floor by enumeration and the real sandbox against expectation. Text only. Moving a directory is not simulated: the answer is like no other.
  */
 export class SimulatedShell {
   cwd = "";
@@ -77,7 +77,7 @@ export class SimulatedShell {
     if (typeof from === "string") return refuse(`cannot stat '${source}': ${MESSAGE[from]}`);
     if (typeof from.node !== "string") {
       if (program === "cp") return refuse(`-r not specified; omitting directory '${source}'`);
-      throw new Error(`a directory was moved: ${source}`);
+      return refuse("directories are not moved here");
     }
     const name = from.stack.at(-1) ?? "";
     const to = this.resolve(target);
