@@ -1,3 +1,4 @@
+import { tidyAction } from "../../environments/tidy-action.js";
 import { parseCommand } from "../../sandbox/parse-command.js";
 import type { Tree } from "./draw-tree.js";
 import { TerminalEvidence } from "./terminal-evidence.js";
@@ -25,10 +26,10 @@ export function treeObservationFloor(episode: TreeEpisode): number {
   const { tree, revealed, world } = episode;
   const evidence = new TerminalEvidence(tree, world.pools);
   for (const action of episode.actions) {
-    if (!parseCommand(action, { cwd: evidence.cwd }).ok || episode.commandProblem(action) !== undefined)
-      continue;
-    if (/^ *submit /.test(action)) break;
-    evidence.take(action);
+    const { text } = tidyAction(action);
+    if (!parseCommand(text, { cwd: evidence.cwd }).ok || episode.commandProblem(text) !== undefined) continue;
+    if (text.startsWith("submit ")) break;
+    evidence.take(text);
   }
   const probability = evidence.ways.reduce((sum, way) => sum + worldProbability(way, revealed, world), 0);
   return Math.max(0, -Math.log(probability));

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { tidyAction } from "../../../lib/environments/tidy-action.js";
 import { CounterRandom } from "../../../lib/random/counter-random.js";
 import { deriveSeed } from "../../../lib/random/derive-seed.js";
 import { parseCommand } from "../../../lib/sandbox/parse-command.js";
@@ -60,7 +61,8 @@ function randomActions(
     const program = random.pick(programs);
     if (program === "touch") return `touch ${random.pick(["", `${path()}/`, `${path()}/`])}here`;
     const operands = { cd: 1, cat: 1, mv: 2, cp: 2 }[program] ?? random.integer(2);
-    return [program, ...Array.from({ length: operands }, path)].join(" ");
+    const form = random.pick(["", "", "", " ", "\n", "\nls", "\t"]);
+    return [program, ...Array.from({ length: operands }, path)].join(" ") + form;
   });
 }
 
@@ -122,7 +124,8 @@ describe("filesObservationFloor", () => {
           "cp",
         ]);
         const evidence = new TerminalEvidence(truth as FilesTask, MIXED.pools);
-        const followed = actions.filter((action) => {
+        const followed = actions.filter((written) => {
+          const action = tidyAction(written).text;
           const runs = parseCommand(action, { cwd: evidence.cwd }).ok && !filesCommandProblem(action);
           if (runs) evidence.take(action);
           return !evidence.lost;

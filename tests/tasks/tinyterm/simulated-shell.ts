@@ -175,6 +175,20 @@ export class SimulatedShell {
   }
 }
 
+const shells = new WeakMap<SimulatedWorld, SimulatedShell>();
+
+/** What a command that changes nothing says in a directory of a world. */
+export function runSimulated(
+  world: SimulatedWorld,
+  cwd: string,
+  command: string,
+): { text: string; exit: number; cwd: string } {
+  const shell = shells.get(world) ?? new SimulatedShell(world);
+  shells.set(world, shell);
+  shell.cwd = cwd;
+  return shell.run(command);
+}
+
 type Node = Map<string, Node | string>;
 
 const MESSAGE = { ENOENT: "No such file or directory", ENOTDIR: "Not a directory" };
