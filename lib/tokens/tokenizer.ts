@@ -4,6 +4,10 @@ import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import { DataError } from "../errors/data-error.js";
 import { BYTE_LEVEL_ALPHABET } from "./byte-level-alphabet.js";
 
+/** Texts up to this many characters are remembered with their ids, this many at most. */
+const LONGEST_REMEMBERED = 256;
+const MOST_REMEMBERED = 8192;
+
 interface AddedToken {
   id: number;
   content: string;
@@ -57,6 +61,8 @@ export class Tokenizer {
   private readonly specialIds = new Set<number>();
   private readonly ordinary: ReadonlyMap<string, number>;
   private readonly bytes: (Uint8Array | undefined)[] = [];
+  /** A terminal says the same short things over and over. */
+  private readonly encoded = new Map<string, readonly number[]>();
 
   /**
    * @param tokenizerJson parsed `tokenizer.json`: a BPE model over the byte-level alphabet.
@@ -134,7 +140,14 @@ export class Tokenizer {
   /** Ids of a text; never those of a special token, whatever the text spells. Lone surrogates become U+FFFD, as in UTF-8. */
   encodeText(text: string): number[] {
     if (text === "") return [];
-    return this.text.encode(wellFormed(text), { add_special_tokens: false }).ids;
+    const known = this.encoded.get(text);
+    if (known) return known.slice();
+    const { ids } = this.text.encode(wellFormed(text), { add_special_tokens: false });
+    if (text.length <= LONGEST_REMEMBERED) {
+      if (this.encoded.size >= MOST_REMEMBERED) this.encoded.clear();
+      this.encoded.set(text, ids.slice());
+    }
+    return ids;
   }
 
   /**

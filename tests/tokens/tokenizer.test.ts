@@ -205,3 +205,26 @@ describe("Tokenizer", () => {
     });
   });
 });
+
+describe("remembered texts", () => {
+  it("encode to the same ids again, and nobody can change what is remembered", () => {
+    const fresh = Tokenizer.fromDirectory(join(assets, "tinyterm"));
+    const long = "cat fig\n".repeat(40);
+    for (const text of ["cat fig\n[0] ~\n", "a\ud800", long]) {
+      const first = fresh.encodeText(text);
+      const expected = [...first];
+      first[0] = -1;
+      const second = fresh.encodeText(text);
+      expect(second).toEqual(expected);
+      second.push(-1);
+      expect(fresh.encodeText(text)).toEqual(expected);
+    }
+  });
+
+  it("do not pile up", () => {
+    const fresh = Tokenizer.fromDirectory(join(assets, "maze"));
+    const texts = Array.from({ length: 9_000 }, (_, i) => `word ${i}`);
+    for (const text of [...texts, ...texts.slice(0, 50)])
+      expect(fresh.decode(fresh.encodeText(text))).toBe(text);
+  });
+});
