@@ -4,6 +4,7 @@ import type { TaskFamily } from "./task-family.js";
 import { countFamily } from "./tinyterm/count/count-family.js";
 import { filesFamily } from "./tinyterm/files/files-family.js";
 import { findFamily } from "./tinyterm/find/find-family.js";
+import { fixFamily } from "./tinyterm/fix/fix-family.js";
 import { navigateFamily } from "./tinyterm/navigate/navigate-family.js";
 import { tinytermFamily } from "./tinyterm/tinyterm-family.js";
 import { visitFamily } from "./tinyterm/visit/visit-family.js";
@@ -14,6 +15,7 @@ const TINYTERM: readonly TaskFamily[] = [
   navigateFamily,
   filesFamily,
   countFamily,
+  fixFamily,
   visitFamily,
 ];
 
