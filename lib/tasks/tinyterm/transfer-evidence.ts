@@ -48,7 +48,7 @@ export function transferEvidence(transfer: Transfer): WorldEvidence[] | undefine
 
   tree.files.set(to, tree.files.get(from) ?? "");
   if (!keep) tree.files.delete(from);
-  const done = looked.flatMap((way) => {
+  return looked.flatMap((way) => {
     const intoDirectory = way
       .lookUp(cwd, target, "directory")
       .flatMap((inner) => [...inner.lookUp("", inside, "file"), ...inner.lookUp("", inside, "missing")])
@@ -61,5 +61,4 @@ export function transferEvidence(transfer: Transfer): WorldEvidence[] | undefine
       .map((inner) => inner.transfer(from, at, keep));
     return [...intoDirectory, ...byName];
   });
-  return done;
 }

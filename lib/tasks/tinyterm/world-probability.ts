@@ -14,11 +14,11 @@ export interface RevealedNames {
   apart?: boolean;
 }
 
-/** A slot that a name is given before any other name: `slots` of the open ones of a place may have it. */
+/** Where a name stands: in a place, in one of its open slots or of so many of them. */
 interface Reserved {
   name: string;
   place: number;
-  slots: number;
+  slots?: number;
 }
 
 type Kind = "directories" | "files";
@@ -81,14 +81,12 @@ class ShapeEvidence {
     if (directoryAt >= 0) {
       const directories = this.share("directories", directory);
       if (fileAt >= 0) return fileAt === directoryAt ? directories * this.share("files", file) : 0;
-      const slots = shape[depthOf(paths[directoryAt])].files;
-      return directories * this.share("files", file, { name: file, place: directoryAt, slots });
+      return directories * this.share("files", file, { name: file, place: directoryAt });
     }
     if (fileAt >= 0) return 0;
-    /** The directory among those that `parents` directories of one depth hold, in one place. */
-    const below = (place: number, depth: number, parents: number): number => {
-      const slots = parents * shape[depth].directories;
-      if (slots === 0) return 0;
+    /** The directory in a place, among `slots` that lie below parents of one depth. */
+    const below = (place: number, depth: number, slots?: number): number => {
+      if (shape[depth].directories === 0) return 0;
       const files = shape[depth + 1].files;
       return (
         this.share("directories", directory, { name: directory, place, slots }) *
@@ -96,8 +94,8 @@ class ShapeEvidence {
       );
     };
     return (
-      sum(paths.map((path, place) => below(place, depthOf(path), 1))) +
-      sum(unseen.map((count, depth) => below(paths.length, depth, count)))
+      sum(paths.map((path, place) => below(place, depthOf(path)))) +
+      sum(unseen.map((count, depth) => below(paths.length, depth, count * shape[depth].directories)))
     );
   }
 
@@ -126,8 +124,7 @@ class ShapeEvidence {
       evidence.directories.get(paths[place])?.absent.has(name) ?? false;
     if (reserved) {
       const { name, place } = reserved;
-      // Of a known directory's slots, those that found names have are not open.
-      const slots = place < paths.length ? open[place] : reserved.slots;
+      const slots = reserved.slots ?? open[place];
       if (slots === 0 || isExcluded(name, place)) return 0;
       ways *= slots;
       open[place]--;

@@ -2,7 +2,7 @@ import type { CommandHabit } from "../random-terminal-agent.js";
 import { relativePath } from "../relative-path.js";
 import type { TerminalView } from "../terminal-view.js";
 
-/** Weights chosen so that about one episode in ten succeeds by luck. */
+/** Weights chosen so that about one episode in six succeeds by luck. */
 export function filesRandomHabits(instruction: string): CommandHabit[] {
   const [verb, file, goal] = instruction.split(" ");
   const asked = verb === "copy" ? "cp" : "mv";
@@ -26,7 +26,7 @@ export function filesRandomHabits(instruction: string): CommandHabit[] {
     { weight: 0.3, commands: (view) => transfers(view, ["mv", "cp"], listedFiles(view)) },
     // What was asked for, anywhere.
     {
-      weight: 2,
+      weight: 1.6,
       commands: (view) =>
         transfers(
           view,
