@@ -55,8 +55,15 @@ export class SharedSandbox implements Sandbox {
   readFile(path: string): Promise<Uint8Array> {
     return this.inTurn(undefined, async () => {
       checkSandboxPath(path);
-      const host = this.own ?? this.inWorld().toRead(this.state);
-      return await host.run((sandbox) => sandbox.readFile(path));
+      if (this.own) return await this.own.run((sandbox) => sandbox.readFile(path));
+      const { state } = this;
+      const known = state.contentOf(path);
+      if (known) return known;
+      const content = await this.inWorld()
+        .toRead(state)
+        .run((sandbox) => sandbox.readFile(path));
+      state.rememberContent(path, content);
+      return content;
     });
   }
 
@@ -67,7 +74,11 @@ export class SharedSandbox implements Sandbox {
   writeFile(path: string, data: Uint8Array | string): Promise<void> {
     return this.inTurn(undefined, async () => {
       checkSandboxPath(path);
-      const change = { kind: "write", path, data: typeof data === "string" ? data : data.slice() } as const;
+      const change = {
+        kind: "write",
+        path,
+        data: typeof data === "string" ? data : new Uint8Array(data),
+      } as const;
       if (this.world) await this.ask(change, undefined);
       else this.moveTo(this.state.after(nameOfChange(change), change));
     });

@@ -22,6 +22,7 @@ export class WorldState {
   private readonly change: WorldChange | undefined;
   private readonly children = new Map<string, WorldState>();
   private readonly answers = new Map<string, WorldAnswer | Promise<WorldAnswer>>();
+  private readonly contents = new Map<string, Uint8Array>();
   private characters = 0;
 
   /** Without arguments: the empty sandbox. */
@@ -62,6 +63,20 @@ export class WorldState {
       },
       () => this.answers.delete(key),
     );
+  }
+
+  /** What the file of that path was read to hold. */
+  contentOf(path: string): Uint8Array | undefined {
+    const content = this.contents.get(path);
+    return content && new Uint8Array(content);
+  }
+
+  /** Remembers what a file holds. */
+  rememberContent(path: string, content: Uint8Array): void {
+    if (this.contents.has(path)) return;
+    // Not `slice`: that of a Buffer is no copy.
+    this.contents.set(path, new Uint8Array(content));
+    this.root.characters += path.length + content.length + OVERHEAD;
   }
 
   /** All changes since the empty sandbox, first to last. */

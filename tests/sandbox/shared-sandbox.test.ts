@@ -44,7 +44,10 @@ function counted(provider: SandboxProvider): SandboxProvider & { made: number; r
           counting.ran.push(script);
           return sandbox.execOnce(script, options);
         },
-        readFile: (path) => sandbox.readFile(path),
+        readFile: (path) => {
+          counting.ran.push(`readFile ${path}`);
+          return sandbox.readFile(path);
+        },
         writeFile: (path, data) => sandbox.writeFile(path, data),
         dispose: () => sandbox.dispose(),
       };
@@ -124,6 +127,24 @@ describe("SharedSandboxProvider", () => {
     expect(counting.ran.filter((line) => line === "cat f.txt")).toHaveLength(1);
     expect(counting.ran.filter((line) => line.startsWith("read"))).toHaveLength(2);
     expect(counting.made).toBeLessThanOrEqual(3);
+  });
+
+  it("reads what many look at in one state once, and hands out copies", async () => {
+    const counting = counted(await started());
+    const shared = new SharedSandboxProvider(counting);
+    for (let i = 0; i < 4; i++) {
+      const sandbox = await shared.create();
+      await sandbox.writeFile("f", "old\n");
+      await sandbox.exec("ls");
+      const held = await sandbox.readFile("f");
+      expect(Buffer.from(held).toString()).toBe("old\n");
+      held.fill(0);
+      await expect(sandbox.readFile("none")).rejects.toMatchObject({ code: "ERR_SANDBOX_PATH" });
+      await sandbox.exec("echo new > f");
+      expect(Buffer.from(await sandbox.readFile("f")).toString()).toBe("new\n");
+      await sandbox.dispose();
+    }
+    expect(counting.ran.filter((line) => line === "readFile f")).toHaveLength(2);
   });
 
   it("keeps what one changes from all others", async () => {

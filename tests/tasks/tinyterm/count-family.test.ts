@@ -35,7 +35,7 @@ describe.skipIf(!linux)("tinyterm/count in a real bash", () => {
 
   it("is solved now and then by random commands", async () => {
     for (const split of ["train", "ood"] as const) {
-      const { trajectories, excluded } = await record("random", split, 100);
+      const { trajectories, excluded } = await record("random", split, 80);
       expect(excluded).toEqual([]);
       const solved = trajectories.filter(({ reward }) => reward === 1).length / trajectories.length;
       expect(solved).toBeGreaterThan(0.05);
@@ -121,6 +121,31 @@ describe.skipIf(!linux)("tinyterm/count in a real bash", () => {
       expect(await score([`submit ${answer}`], (inside) => inside.exec(`rm ${each}`))).toBe(0);
     const same = (inside: Sandbox) => inside.writeFile(path, `${lines.join("\n")}\n`);
     expect(await score([`submit ${answer}`], same)).toBe(1);
+  });
+
+  it("says what its floor takes its answers to mean", async () => {
+    const environment = family.createEnvironment(task, sandboxes);
+    await environment.reset();
+    const [{ path, lines }] = files;
+    const [directory] = task.directories;
+    const [word] = lines;
+    const count = lines.filter((line) => line === word).length;
+    for (const [action, said] of [
+      [`wc -l ${path}`, `${lines.length} ${path}\n[0] ~\n`],
+      ["wc -l none", "wc: none: No such file or directory\n[1] ~\n"],
+      [`wc -l ${path}/x`, `wc: ${path}/x: Not a directory\n[1] ~\n`],
+      [`wc -l ${directory}`, `wc: ${directory}: Is a directory\n0 ${directory}\n[1] ~\n`],
+      [`grep -c ${word} ${path}`, `${count}\n[0] ~\n`],
+      [`grep ${word} ${path}`, `${`${word}\n`.repeat(count)}[0] ~\n`],
+      [`grep -c none ${path}`, "0\n[1] ~\n"],
+      [`grep none ${path}`, "[1] ~\n"],
+      [`grep . ${path}`, `${lines.join("\n")}\n[0] ~\n`],
+      ["grep -c red none", "grep: none: No such file or directory\n[2] ~\n"],
+      [`grep red ${path}/x`, `grep: ${path}/x: Not a directory\n[2] ~\n`],
+      [`grep red ${directory}`, `grep: ${directory}: Is a directory\n[2] ~\n`],
+    ])
+      expect((await environment.step(action)).segments.map(({ text }) => text).join(""), action).toBe(said);
+    await environment.dispose();
   });
 
   it("refuses what its floor does not know", async () => {

@@ -28,9 +28,9 @@ describe.skipIf(!linux)("tinyterm/fix in a real bash", () => {
 
   it("is solved by the expert in every split, without a warning", async () => {
     for (const [split, tasks] of [
-      ["train", 30],
-      ["val", 30],
-      ["ood", 60],
+      ["train", 24],
+      ["val", 24],
+      ["ood", 40],
     ] as const) {
       const { trajectories, excluded } = await record("expert", split, tasks);
       expect(excluded).toEqual([]);
@@ -40,7 +40,7 @@ describe.skipIf(!linux)("tinyterm/fix in a real bash", () => {
 
   it("is solved now and then by random commands", async () => {
     for (const split of ["train", "ood"] as const) {
-      const { trajectories, excluded } = await record("random", split, 100);
+      const { trajectories, excluded } = await record("random", split, 80);
       expect(excluded).toEqual([]);
       const solved = trajectories.filter(({ reward }) => reward === 1).length / trajectories.length;
       expect(solved).toBeGreaterThan(0.05);
@@ -149,7 +149,7 @@ describe.skipIf(!linux)("tinyterm/fix in a real bash", () => {
   });
 
   it("is solved by a script that prints what the file holds, and by nothing near it", async () => {
-    for (const fault of ["bare", "misplaced", "unknown", "twofold"] as const) {
+    for (const fault of ["bare", "twofold"] as const) {
       const task = taskOf(fault);
       const { target } = task;
       const word = task.files.find(({ path }) => path === target)?.word;
