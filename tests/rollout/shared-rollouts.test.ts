@@ -14,7 +14,9 @@ beforeAll(async () => {
 });
 afterAll(() => local.dispose());
 
-test.each(["tinyterm/find", "tinyterm/visit"])("%s: sharing sandboxes changes no rollout", async (name) => {
+const FAMILIES = ["find", "navigate", "files", "count", "visit"].map((name) => `tinyterm/${name}`);
+
+test.each(FAMILIES)("%s: sharing sandboxes changes no rollout", async (name) => {
   const family = taskFamily(name);
   const harness = new SpecialTokenHarness(Tokenizer.fromDirectory(family.tokenizer), {
     maxActionTokens: family.maxActionTokens,
