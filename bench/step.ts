@@ -30,23 +30,38 @@ export async function benchStep(): Promise<BenchTable> {
   const directory = mkdtempSync(join(tmpdir(), "echo-grpo-bench-"));
   const run = await open(meter, join(directory, "run"));
   const sandboxes = await LocalSandboxProvider.start();
+  let commands = 0;
+  const create = sandboxes.create.bind(sandboxes);
+  sandboxes.create = async (signal) => {
+    const sandbox = await create(signal);
+    const exec = sandbox.exec.bind(sandbox);
+    sandbox.exec = (command, options) => {
+      commands++;
+      return exec(command, options);
+    };
+    return sandbox;
+  };
   try {
     const cpu: Parts[] = [];
     const wall: Parts[] = [];
     // The first round warms up: it compiles, fills caches and starts threads.
     let first: Trajectory[] | undefined;
+    let ran = 0;
     for (let round = 0; round <= ROUNDS; round++) {
+      commands = 0;
       const measured = await measuredStep(run, sandboxes, meter);
+      ran = commands;
       first ??= measured.trajectories;
       const same = JSON.stringify(measured.trajectories.map(({ ids }) => ids));
       if (same !== JSON.stringify(first.map(({ ids }) => ids)))
         throw new Error("[bench] two rounds differ: expected the same rollouts every time.");
       const replayed = await replays(run, sandboxes, first);
       if (round === 0) continue;
-      cpu.push({ ...measured.cpu, ...replayed });
+      const { "whole step": whole, ...parts } = measured.cpu;
+      cpu.push({ ...parts, ...replayed, "whole step": whole });
       wall.push(measured.wall);
     }
-    return table(run, first ?? [], least(cpu), least(wall));
+    return table(run, first ?? [], ran, least(cpu), least(wall));
   } finally {
     await sandboxes.dispose();
     await run.directory.close();
@@ -188,7 +203,13 @@ function least(all: readonly Parts[]): Parts {
   return Object.fromEntries(parts.map((part) => [part, Math.min(...all.map((one) => one[part]))]));
 }
 
-function table(run: TrainingRun, trajectories: readonly Trajectory[], cpu: Parts, wall: Parts): BenchTable {
+function table(
+  run: TrainingRun,
+  trajectories: readonly Trajectory[],
+  commands: number,
+  cpu: Parts,
+  wall: Parts,
+): BenchTable {
   const { tasksPerStep, groupSize, minibatchSequences, concurrency } = run.config;
   const sum = (value: (trajectory: Trajectory) => number): number =>
     trajectories.reduce((total, trajectory) => total + value(trajectory), 0);
@@ -206,7 +227,7 @@ function table(run: TrainingRun, trajectories: readonly Trajectory[], cpu: Parts
       part in wall ? (wall[part] / 1000).toFixed(2) : "",
     ]),
     notes: [
-      `One step of ECHO on tinyterm/find: ${tasksPerStep} tasks x ${groupSize} rollouts, ${concurrency} at once, ${turns} turns, ${tokens} tokens, ${updates} optimiser steps. Least of ${ROUNDS} rounds of the same work.`,
+      `One step of ECHO on tinyterm/find: ${tasksPerStep} tasks x ${groupSize} rollouts, ${concurrency} at once, ${turns} turns (${commands} commands ran in a sandbox, the others were answered as those were), ${tokens} tokens, ${updates} optimiser steps. Least of ${ROUNDS} rounds of the same work.`,
       `Wall clock: rollouts ${(wall.rollout / 1000).toFixed(2)} s, optimising ${(wall.optimise / 1000).toFixed(2)} s.`,
       "JavaScript: what this process used outside native calls. Sandboxes: supervisor, shells and commands; their parts are measured by replaying the same actions without a policy.",
     ],
