@@ -44,7 +44,7 @@ export async function makeStartPolicy(options: {
     name: string,
     family: TaskFamily,
     { tasks, agent }: { tasks: number; agent: "expert" | "random" },
-  ): Promise<string> => {
+  ): Promise<Trajectory[]> => {
     const harness = new SpecialTokenHarness(tokenizer, { maxActionTokens: family.maxActionTokens });
     const { excluded, trajectories } = await recordTrajectories({
       family,
@@ -62,24 +62,32 @@ export async function makeStartPolicy(options: {
       );
     const solved = trajectories.filter(({ reward }) => reward === 1).length;
     note(`${name}: ${trajectories.length} transcripts, ${((100 * solved) / tasks).toFixed(1)} % solved`);
-    return write(join(work, `${name}.jsonl`), trajectories);
+    return trajectories;
   };
-  let visits: string;
-  let visitExpert: string;
-  let tasks: string;
+  const files: Record<"visits" | "visitExpert" | "visitsAgain" | "tasks", string> = {
+    visits: join(work, "other-worlds-random.jsonl"),
+    visitExpert: join(work, "other-worlds-expert.jsonl"),
+    visitsAgain: join(work, "other-worlds-again.jsonl"),
+    tasks: join(work, "tasks-random.jsonl"),
+  };
   try {
-    visits = await record("other-worlds-random", visitFamily, {
+    const visits = await record("other worlds, random", visitFamily, {
       tasks: pretraining.randomTranscripts,
       agent: "random",
     });
-    visitExpert = await record("other-worlds-expert", visitFamily, {
-      tasks: pretraining.expertTranscripts,
-      agent: "expert",
-    });
-    tasks = await record("tasks-random", tinytermFamily, {
-      tasks: imitation.randomTranscripts,
-      agent: "random",
-    });
+    await write(files.visits, visits);
+    await write(files.visitsAgain, visits.slice(0, imitation.otherTranscripts));
+    await write(
+      files.visitExpert,
+      await record("other worlds, expert", visitFamily, {
+        tasks: pretraining.expertTranscripts,
+        agent: "expert",
+      }),
+    );
+    await write(
+      files.tasks,
+      await record("tasks, random", tinytermFamily, { tasks: imitation.randomTranscripts, agent: "random" }),
+    );
   } finally {
     await sandboxes.dispose();
   }
@@ -101,13 +109,16 @@ export async function makeStartPolicy(options: {
       sft: {
         data: [
           documentFile,
-          ...Array.from({ length: pretraining.transcriptRepeats }, () => [visits, visitExpert]).flat(),
+          ...Array.from({ length: pretraining.transcriptRepeats }, () => [
+            files.visits,
+            files.visitExpert,
+          ]).flat(),
         ],
         epochs: 1,
         batchSequences: pretraining.batchSequences,
         observationWeight: pretraining.observationWeight,
       },
-      optimizer: { learningRate: pretraining.learningRate, schedule: "linear", warmupSteps: 50 },
+      optimizer: { learningRate: pretraining.learningRate, schedule: "linear", warmupSteps: 100 },
     },
     note,
   );
@@ -116,7 +127,7 @@ export async function makeStartPolicy(options: {
       out: join(work, "imitation"),
       model: { path: first },
       sft: {
-        data: [tasks],
+        data: [files.tasks, files.visitsAgain],
         epochs: imitation.epochs,
         batchSequences: imitation.batchSequences,
         observationWeight: imitation.observationWeight,
@@ -127,16 +138,16 @@ export async function makeStartPolicy(options: {
   );
   await rm(out, { recursive: true, force: true });
   await cp(second, out, { recursive: true });
-  const files: Record<string, string> = {};
+  const sha256: Record<string, string> = {};
   for (const name of (await readdir(out)).sort())
-    files[name] = createHash("sha256")
+    sha256[name] = createHash("sha256")
       .update(await readFile(join(out, name)))
       .digest("hex");
   const manifest = {
     madeBy: "echo-grpo make-start-policy",
     recipe: START_POLICY_RECIPE,
     madeWith: await startPolicyDigests([tinytermFamily, visitFamily]),
-    sha256: files,
+    sha256,
   };
   await writeFile(join(out, "manifest.json"), `${JSON.stringify(manifest, null, 2)}\n`);
   note(`starting policy: ${out}`);

@@ -15,24 +15,26 @@ export const START_POLICY_RECIPE = {
     maxPositions: 512,
   },
   pretraining: {
-    copyDocuments: 14_000,
-    recallDocuments: 8_400,
+    copyDocuments: 18_000,
+    recallDocuments: 12_000,
     documentTokens: 64,
     /** Transcripts of other worlds by an agent of random commands, and by their expert. */
-    randomTranscripts: 3_000,
-    expertTranscripts: 300,
+    randomTranscripts: 9_000,
+    expertTranscripts: 600,
     /** Times every transcript is read. */
     transcriptRepeats: 3,
-    batchSequences: 48,
+    batchSequences: 32,
     /** Weight of what the documents bring as news, and of what the terminal said. */
     observationWeight: 1,
-    learningRate: 1e-3,
+    learningRate: 1.5e-3,
   },
   imitation: {
-    randomTranscripts: 2_000,
-    epochs: 5,
+    randomTranscripts: 3_000,
+    /** Transcripts of other worlds read again, so that names the tasks do not have are not forgotten. */
+    otherTranscripts: 3_000,
+    epochs: 3,
     batchSequences: 32,
     observationWeight: 0.3,
-    learningRate: 5e-4,
+    learningRate: 7e-4,
   },
 } as const;

@@ -26,7 +26,7 @@ export function filesRandomHabits(instruction: string): CommandHabit[] {
     { weight: 0.3, commands: (view) => transfers(view, ["mv", "cp"], listedFiles(view)) },
     // What was asked for, anywhere.
     {
-      weight: 1.6,
+      weight: 1,
       commands: (view) =>
         transfers(
           view,
@@ -35,7 +35,8 @@ export function filesRandomHabits(instruction: string): CommandHabit[] {
           newName,
         ),
     },
-    { weight: 1, commands: () => ["submit done"] },
+    // Not before it has looked around: a policy that imitates this must live to see what its commands do.
+    { weight: 1, commands: (view) => (view.listings.size > 1 ? ["submit done"] : []) },
   ];
 }
 

@@ -11,6 +11,7 @@ export function navigateRandomHabits(target: string): CommandHabit[] {
     { weight: 0.5, commands: () => ["touch here"] },
     { weight: 1, commands: (view) => view.directories().map((name) => `touch ${name}/here`) },
     { weight: 0.5, commands: () => [`touch ${target}/here`] },
-    { weight: 1, commands: () => ["submit done"] },
+    // Not before it has looked around: a policy that imitates this must live to see what its commands do.
+    { weight: 1, commands: (view) => (view.listings.size > 1 ? ["submit done"] : []) },
   ];
 }
