@@ -16,7 +16,7 @@ export function quickstartConfig(
       seed,
       steps,
       model: { path: join(packageRoot(), "assets", "tinyterm", "start") },
-      tasks: { family: "tinyterm/find", split: "train" },
+      tasks: { family: "tinyterm", split: "train" },
       concurrency: 128,
       checkpointEvery: 10,
       eval: { every: 5, tasks: 256, expertTasks: 256 },

@@ -30,7 +30,7 @@ export async function runQuickstartCommand(options: QuickstartOptions): Promise<
   };
   const native = loadNative();
   note(
-    `TinyTerm, find and read: two arms of ${steps} steps, 16 tasks x 16 rollouts each, in a real bash. Threads: ${native.threads()}, kernels: ${native.isa()}.`,
+    `TinyTerm: two arms of ${steps} steps, 16 tasks x 16 rollouts each, in a real bash. Threads: ${native.threads()}, kernels: ${native.isa()}.`,
   );
   const stop = new StopRequest((signal) =>
     note(`${signal}: finishing the step and saving a checkpoint. Once more stops at once.`),

@@ -1,7 +1,8 @@
 /**
  * How the starting policy of TinyTerm is made: what plays the pretrained model of the paper. First pretraining, on documents that teach
- * copying and recall and on transcripts of other worlds; then a short imitation of random valid commands, so that the policy knows
- * how to speak but not what to do. Sizes are numbers of documents; every document is read once per entry of `repeats`.
+ * copying and recall and on transcripts of other worlds; then imitation of random valid commands, so that the policy knows how
+ * to speak but not what to do. Too little of either shows later: where the policy does not tell its own words from the terminal's, learning
+ * observations spoils its actions. Sizes are numbers of documents.
  */
 export const START_POLICY_RECIPE = {
   seed: 1,
@@ -29,12 +30,12 @@ export const START_POLICY_RECIPE = {
     learningRate: 1.5e-3,
   },
   imitation: {
-    randomTranscripts: 3_000,
+    randomTranscripts: 8_000,
     /** Transcripts of other worlds read again, so that names the tasks do not have are not forgotten. */
-    otherTranscripts: 3_000,
+    otherTranscripts: 6_000,
     epochs: 3,
     batchSequences: 32,
     observationWeight: 0.3,
-    learningRate: 7e-4,
+    learningRate: 1e-3,
   },
 } as const;
