@@ -3,8 +3,10 @@ import { SharedSandbox } from "./shared-sandbox.js";
 import { World } from "./world.js";
 import { WorldState } from "./world-state.js";
 
-/** About how many characters of answers are remembered before all are forgotten. */
-const MOST_CHARACTERS = 64 * 2 ** 20;
+export interface SharedSandboxOptions {
+  /** About how many characters of worlds and answers are remembered before all are forgotten. Default 32 Mi. */
+  rememberedCharacters?: number;
+}
 
 /**
  * Sandboxes that share work where nobody can tell: rollouts that began with the same files and made the same changes since are in the same
@@ -16,10 +18,12 @@ const MOST_CHARACTERS = 64 * 2 ** 20;
 export class SharedSandboxProvider implements SandboxProvider {
   private readonly sandboxes: SandboxProvider;
   private empty = new WorldState();
-  private worlds = new WeakMap<WorldState, World>();
+  private readonly rememberedCharacters: number;
+  private readonly worlds = new WeakMap<WorldState, World>();
 
-  constructor(sandboxes: SandboxProvider) {
+  constructor(sandboxes: SandboxProvider, options: SharedSandboxOptions = {}) {
     this.sandboxes = sandboxes;
+    this.rememberedCharacters = options.rememberedCharacters ?? 32 * 2 ** 20;
   }
 
   get layers(): readonly string[] {
@@ -29,7 +33,7 @@ export class SharedSandboxProvider implements SandboxProvider {
   /** Makes no real sandbox yet: the first command that nobody asked before does, and fails where that fails. */
   async create(signal?: AbortSignal): Promise<SharedSandbox> {
     signal?.throwIfAborted();
-    if (this.empty.size > MOST_CHARACTERS) this.empty = new WorldState();
+    if (this.empty.size > this.rememberedCharacters) this.empty = new WorldState();
     return new SharedSandbox(this.empty, (state) => this.worldOf(state));
   }
 

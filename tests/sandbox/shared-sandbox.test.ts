@@ -147,6 +147,27 @@ describe("SharedSandboxProvider", () => {
     expect(counting.ran.filter((line) => line === "readFile f")).toHaveLength(2);
   });
 
+  it("remembers no more than it may, and ends what nobody uses", async () => {
+    const provider = await started();
+    const counting = counted(provider);
+    const shared = new SharedSandboxProvider(counting, { rememberedCharacters: 2_000 });
+    const ask = async (word: string): Promise<void> => {
+      const sandbox = await shared.create();
+      await sandbox.writeFile("f", word);
+      expect((await sandbox.exec("cat f")).output).toBe(word);
+      await sandbox.dispose();
+      expect((await provider.usage()).sandboxes).toBe(0);
+    };
+    await ask("one");
+    await ask("one");
+    expect(counting.ran).toHaveLength(1);
+    await ask("two".repeat(800));
+    await ask("one");
+    expect(counting.ran).toHaveLength(3);
+    await ask("one");
+    expect(counting.ran).toHaveLength(3);
+  });
+
   it("keeps what one changes from all others", async () => {
     const shared = new SharedSandboxProvider(await started());
     const [one, two, three] = await Promise.all([shared.create(), shared.create(), shared.create()]);
