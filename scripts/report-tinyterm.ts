@@ -16,16 +16,19 @@ interface Result {
 
 const RESULTS = join("bench", "results", "tinyterm");
 const read = (path: string): unknown => JSON.parse(readFileSync(path, "utf8"));
+const has = (seed: number, name: string): boolean =>
+  existsSync(join(RESULTS, `seed-${seed}`, `${name}.json`));
 const seeds = readdirSync(RESULTS)
   .filter((name) => /^seed-\d+$/.test(name))
   .map((name) => Number(name.slice("seed-".length)))
   // A seed counts once every arm of it is done, so that all columns rest on the same seeds.
-  .filter((seed) => STUDY.arms.every(({ name }) => existsSync(join(RESULTS, `seed-${seed}`, `${name}.json`))))
+  .filter((seed) => STUDY.arms.every(({ late, name }) => late || has(seed, name)))
   .sort((a, b) => a - b);
 if (seeds.length === 0)
   throw new Error(`[report:tinyterm] no complete seed in ${RESULTS}; run npm run study:tinyterm first.`);
 
-const arms = [{ name: "start", label: "start" }, ...STUDY.arms];
+const trained = STUDY.arms.filter(({ name }) => seeds.every((seed) => has(seed, name)));
+const arms = [{ name: "start", label: "start" }, ...trained];
 const results = new Map<string, Result[]>(
   arms.map(({ name }) => [
     name,
@@ -75,7 +78,7 @@ const nll = renderTable({
 /** The evaluated step at which a curve first reaches `goal`; undefined when it never does. */
 const stepReaching = (lines: readonly Line[], goal: number): number | undefined =>
   lines.find((line) => line.step > 0 && line["eval/success"] >= goal)?.step;
-const reaching = STUDY.arms.filter(({ after, name }) => after === undefined && name !== "sft");
+const reaching = trained.filter(({ after, name }) => after === undefined && name !== "sft");
 const speed = renderTable({
   title: "Training step at which the evaluation first reaches GRPO's best of the same seed",
   columns: ["seed", "GRPO's best, %", ...reaching.map(({ label }) => label)],

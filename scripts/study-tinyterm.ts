@@ -53,23 +53,27 @@ function measure(model: string, seed: number, path: string): void {
 mkdirSync(runs, { recursive: true });
 if (!existsSync(demonstrations))
   command("record", "--out", demonstrations, "--agent", "expert", "--tasks", `${STUDY.demonstrations}`);
-for (let seed = first; seed <= last; seed++) {
+const seeds = Array.from({ length: last - first + 1 }, (_, i) => first + i);
+const work = [false, true].flatMap((late) =>
+  seeds.flatMap((seed) =>
+    STUDY.arms.filter((arm) => (arm.late ?? false) === late).map((arm) => ({ ...arm, seed })),
+  ),
+);
+for (const { after, name, seed } of work) {
   const results = join("bench", "results", "tinyterm", `seed-${seed}`);
   mkdirSync(results, { recursive: true });
   measure(STUDY.start, seed, join(results, "start.json"));
-  for (const { name, after } of STUDY.arms) {
-    const out = join(runs, `${name}-${seed}`);
-    const done = join(results, `${name}.json`);
-    if (existsSync(done)) continue;
-    if (existsSync(join(out, "metrics.jsonl"))) command("train", "--resume", out);
-    else
-      command(
-        ...["train", join("examples", "tinyterm", `${name}.json`), "--seed", `${seed}`, "--out", out],
-        ...(after === undefined ? [] : ["--model", join(runs, `${after}-${seed}`)]),
-      );
-    for (const kind of ["metrics", "timings"])
-      copyFileSync(join(out, `${kind}.jsonl`), join(results, `${name}.${kind}.jsonl`));
-    copyFileSync(join(out, "config.json"), join(results, `${name}.config.json`));
-    measure(out, seed, done);
-  }
+  const out = join(runs, `${name}-${seed}`);
+  const done = join(results, `${name}.json`);
+  if (existsSync(done)) continue;
+  if (existsSync(join(out, "metrics.jsonl"))) command("train", "--resume", out);
+  else
+    command(
+      ...["train", join("examples", "tinyterm", `${name}.json`), "--seed", `${seed}`, "--out", out],
+      ...(after === undefined ? [] : ["--model", join(runs, `${after}-${seed}`)]),
+    );
+  for (const kind of ["metrics", "timings"])
+    copyFileSync(join(out, `${kind}.jsonl`), join(results, `${name}.${kind}.jsonl`));
+  copyFileSync(join(out, "config.json"), join(results, `${name}.config.json`));
+  measure(out, seed, done);
 }
