@@ -114,8 +114,9 @@ describe.skipIf(provider instanceof Error)("a run killed twenty times", () => {
       steps: STEPS,
       model: { path: await commandWriter() },
       tasks: { family: "tinyterm/find" },
-      tasksPerStep: 4,
-      groupSize: 16,
+      // Rollouts of one task share shells where they are in the same state, so there are many tasks.
+      tasksPerStep: 32,
+      groupSize: 2,
       minibatchSequences: 32,
       concurrency: 64,
       limits: { maxTurns: 10, timeoutMs: 900_000 },
