@@ -21,12 +21,12 @@ const has = (seed: number, name: string): boolean =>
 const seeds = readdirSync(RESULTS)
   .filter((name) => /^seed-\d+$/.test(name))
   .map((name) => Number(name.slice("seed-".length)))
-  // A seed counts once every arm of it is done, so that all columns rest on the same seeds.
-  .filter((seed) => STUDY.arms.every(({ late, name }) => late || has(seed, name)))
+  .filter((seed) => has(seed, "grpo") && has(seed, "echo"))
   .sort((a, b) => a - b);
 if (seeds.length === 0)
   throw new Error(`[report:tinyterm] no complete seed in ${RESULTS}; run npm run study:tinyterm first.`);
 
+// All columns rest on the same seeds: an arm is shown once it is done for every one of them.
 const trained = STUDY.arms.filter(({ name }) => seeds.every((seed) => has(seed, name)));
 const arms = [{ name: "start", label: "start" }, ...trained];
 const results = new Map<string, Result[]>(
