@@ -116,7 +116,7 @@ const drawn = [
   { name: "grpo", label: "GRPO", color: "#c2410c" },
   { name: "echo", label: "ECHO", color: "#1d4ed8" },
   { name: "env-only", label: "env-only", color: "#15803d" },
-];
+].filter(({ name }) => trained.some((arm) => arm.name === name));
 writeFileSync(
   "docs/tinyterm.svg",
   drawCurves({
