@@ -101,7 +101,7 @@ describe("taskFamily", () => {
   });
 
   it("refuses other names", () => {
-    for (const name of ["", "tinyterm", "maze/", "maze/6-5", "maze/2-3", "maze/3-9"])
+    for (const name of ["", "tinyterm/", "maze/", "maze/6-5", "maze/2-3", "maze/3-9"])
       expect(() => taskFamily(name)).toThrow(expect.objectContaining({ code: "ERR_CONFIG" }));
   });
 });
