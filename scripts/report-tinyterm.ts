@@ -26,13 +26,13 @@ const seeds = readdirSync(RESULTS)
 if (seeds.length === 0)
   throw new Error(`[report:tinyterm] no complete seed in ${RESULTS}; run npm run study:tinyterm first.`);
 
-// All columns rest on the same seeds: an arm is shown once it is done for every one of them.
-const trained = STUDY.arms.filter(({ name }) => seeds.every((seed) => has(seed, name)));
+const done = (name: string): number[] => seeds.filter((seed) => has(seed, name));
+const trained = STUDY.arms.filter(({ name }) => done(name).length > 0);
 const arms = [{ name: "start", label: "start" }, ...trained];
 const results = new Map<string, Result[]>(
   arms.map(({ name }) => [
     name,
-    seeds.map((seed) => read(join(RESULTS, `seed-${seed}`, `${name}.json`)) as Result),
+    done(name).map((seed) => read(join(RESULTS, `seed-${seed}`, `${name}.json`)) as Result),
   ]),
 );
 const curve = (name: string, seed: number): Line[] =>
@@ -57,18 +57,27 @@ const perFamily = (["val", "ood"] as const).map((split) =>
       split === "val"
         ? "Success on val, % (mean over seeds ± 95 % interval)"
         : "Success out of distribution, % (unseen names, deeper trees, held-out variants)",
-    columns: ["", ...keys.map(short)],
-    rows: arms.map(({ label, name }) => [label, ...keys.map((key) => cell(of(name, split, key), 100, 1))]),
+    columns: ["", "seeds", ...keys.map(short)],
+    rows: arms.map(({ label, name }) => [
+      label,
+      String(done(name).length),
+      ...keys.map((key) => cell(of(name, split, key), 100, 1)),
+    ]),
     notes: [],
   }),
 );
 const nll = renderTable({
   title: "Observation nll on the expert's trajectories, nats per token",
-  columns: ["", "val", "ood"],
+  columns: ["", "seeds", "val", "ood"],
   rows: [
-    ["floor", ...(["val", "ood"] as const).map((split) => first[split]["eval/observation_floor"].toFixed(3))],
+    [
+      "floor",
+      "",
+      ...(["val", "ood"] as const).map((split) => first[split]["eval/observation_floor"].toFixed(3)),
+    ],
     ...arms.map(({ label, name }) => [
       label,
+      String(done(name).length),
       ...(["val", "ood"] as const).map((split) => cell(of(name, split, "eval/observation_nll"), 1, 3)),
     ]),
   ],
@@ -87,7 +96,9 @@ const speed = renderTable({
     return [
       String(seed),
       (100 * best).toFixed(1),
-      ...reaching.map(({ name }) => String(stepReaching(curve(name, seed), best) ?? "never")),
+      ...reaching.map(({ name }) =>
+        has(seed, name) ? String(stepReaching(curve(name, seed), best) ?? "never") : "-",
+      ),
     ];
   }),
   notes: [],
@@ -95,9 +106,12 @@ const speed = renderTable({
 const bySeed = renderTable({
   title: "Success on val by seed, %",
   columns: ["seed", ...arms.map(({ label }) => label)],
-  rows: seeds.map((seed, i) => [
+  rows: seeds.map((seed) => [
     String(seed),
-    ...arms.map(({ name }) => (100 * of(name, "val", "eval/success")[i]).toFixed(1)),
+    ...arms.map(({ name }) => {
+      const at = done(name).indexOf(seed);
+      return at < 0 ? "-" : (100 * of(name, "val", "eval/success")[at]).toFixed(1);
+    }),
   ]),
   notes: [],
 });
@@ -130,7 +144,7 @@ writeFileSync(
       },
     ],
     series: drawn.flatMap(({ label, name }) =>
-      seeds.map((seed) => ({ name: label, lines: curve(name, seed) })),
+      done(name).map((seed) => ({ name: label, lines: curve(name, seed) })),
     ),
     colors: Object.fromEntries(drawn.map(({ color, label }) => [label, color])),
   }),
