@@ -50,6 +50,17 @@ function measure(model: string, seed: number, path: string): void {
   writeFileSync(path, `${JSON.stringify({ tasks, expertTasks, ...found })}\n`);
 }
 
+/** Trains a recipe to its last step, from where it stopped if it was begun. */
+function train(name: string, seed: number, after?: string): void {
+  const out = join(runs, `${name}-${seed}`);
+  if (existsSync(join(out, "metrics.jsonl"))) command("train", "--resume", out);
+  else
+    command(
+      ...["train", join("examples", "tinyterm", `${name}.json`), "--seed", `${seed}`, "--out", out],
+      ...(after === undefined ? [] : ["--model", join(runs, `${after}-${seed}`)]),
+    );
+}
+
 mkdirSync(runs, { recursive: true });
 if (!existsSync(demonstrations))
   command("record", "--out", demonstrations, "--agent", "expert", "--tasks", `${STUDY.demonstrations}`);
@@ -66,12 +77,9 @@ for (const { after, name, seed } of work) {
   const out = join(runs, `${name}-${seed}`);
   const done = join(results, `${name}.json`);
   if (existsSync(done)) continue;
-  if (existsSync(join(out, "metrics.jsonl"))) command("train", "--resume", out);
-  else
-    command(
-      ...["train", join("examples", "tinyterm", `${name}.json`), "--seed", `${seed}`, "--out", out],
-      ...(after === undefined ? [] : ["--model", join(runs, `${after}-${seed}`)]),
-    );
+  // What it starts from may have been measured elsewhere, and its run not kept.
+  if (after !== undefined) train(after, seed);
+  train(name, seed, after);
   for (const kind of ["metrics", "timings"])
     copyFileSync(join(out, `${kind}.jsonl`), join(results, `${name}.${kind}.jsonl`));
   copyFileSync(join(out, "config.json"), join(results, `${name}.config.json`));
