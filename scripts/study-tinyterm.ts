@@ -2,7 +2,7 @@
 // Trains every recipe of examples/tinyterm with every seed (default 1 to 5), measures what each leaves on val and ood, and keeps the raw results in
 // bench/results/tinyterm/. What is there already is not done again, and a run that was stopped is taken up where it was.
 import { execFileSync, spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { STUDY } from "./study-plan.js";
 
@@ -82,6 +82,8 @@ for (const { after, name, seed } of work) {
   train(name, seed, after);
   for (const kind of ["metrics", "timings"])
     copyFileSync(join(out, `${kind}.jsonl`), join(results, `${name}.${kind}.jsonl`));
-  copyFileSync(join(out, "config.json"), join(results, `${name}.config.json`));
+  // Paths from the package's folder: where that lies is nobody's business.
+  const config = readFileSync(join(out, "config.json"), "utf8").replaceAll(`${process.cwd()}/`, "");
+  writeFileSync(join(results, `${name}.config.json`), config);
   measure(out, seed, done);
 }
