@@ -1,20 +1,7 @@
 import { parseCommand } from "./parse-command.js";
+import { readingPrograms } from "./reading-programs.js";
 
-const READERS: ReadonlySet<string> = new Set([
-  "cat",
-  "cd",
-  "cut",
-  "echo",
-  "find",
-  "grep",
-  "head",
-  "ls",
-  "pwd",
-  "sort",
-  "tail",
-  "uniq",
-  "wc",
-]);
+const READERS: ReadonlySet<string> = new Set([...readingPrograms, "cd"]);
 
 /** Is this a line of the closed command language that changes no file? `cd` moves the shell, which the result says. */
 export function readsOnly(line: string, cwd: string): boolean {

@@ -1,4 +1,4 @@
-import { readingPrograms } from "./script-problem.js";
+import { readingPrograms } from "./reading-programs.js";
 
 const builtins = new Set(["echo", "pwd"]);
 

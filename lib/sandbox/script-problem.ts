@@ -1,23 +1,8 @@
 import { parseCommand } from "./parse-command.js";
+import { readingPrograms } from "./reading-programs.js";
 
 /** Most bytes of a script that the task did not write. */
 export const maxScriptBytes = 1024;
-
-/** Programs of the closed command language that change nothing, neither files nor the shell. */
-export const readingPrograms: readonly string[] = [
-  "cat",
-  "cut",
-  "echo",
-  "find",
-  "grep",
-  "head",
-  "ls",
-  "pwd",
-  "sort",
-  "tail",
-  "uniq",
-  "wc",
-];
 
 /**
  * Why a script may not run, or undefined. It may when it is byte for byte what the task wrote, or when every line of it is a command of the
