@@ -1,14 +1,13 @@
 import { SandboxError } from "../errors/sandbox-error.js";
 import { TaskError } from "../errors/task-error.js";
-import { parseCommand } from "../sandbox/parse-command.js";
 import type { Sandbox } from "../sandbox/sandbox.js";
 import type { SandboxProvider } from "../sandbox/sandbox-provider.js";
 import { scriptCommand } from "../sandbox/script-command.js";
 import { scriptProblem } from "../sandbox/script-problem.js";
 import type { Segment } from "../tokens/segment.js";
+import { acceptAction } from "./accept-action.js";
 import type { Environment } from "./environment.js";
 import type { EnvironmentStep } from "./environment-step.js";
-import { tidyAction } from "./tidy-action.js";
 import { warningBlock } from "./warning-block.js";
 
 export interface TerminalEnvironmentOptions {
@@ -63,12 +62,13 @@ export class TerminalEnvironment implements Environment {
 
   async step(actionText: string, signal?: AbortSignal): Promise<EnvironmentStep> {
     const sandbox = this.running("step");
-    const { cwd } = this;
-    const { text, warnings } = tidyAction(actionText);
-    const scripts = this.options.scripts?.map(({ path }) => path);
-    const command = parseCommand(text, { cwd, scripts });
-    let problem = command.ok ? this.options.commandProblem?.(text, cwd) : command.reason;
-    if (command.ok && command.program === "bash") problem ??= await this.scriptProblem(sandbox);
+    const command = acceptAction(actionText, {
+      cwd: this.cwd,
+      scripts: this.options.scripts?.map(({ path }) => path),
+      commandProblem: this.options.commandProblem,
+    });
+    let problem = command.ok ? undefined : command.reason;
+    if (command.ok && command.program === "bash") problem = await this.scriptProblem(sandbox);
     if (!command.ok || problem !== undefined)
       return {
         segments: [{ text: `${problem}\n`, role: "warning" }],
@@ -76,6 +76,7 @@ export class TerminalEnvironment implements Environment {
         exact: true,
         form: "refused",
       };
+    const { warnings } = command;
     const form = warnings.length > 0 ? "untidy" : "clean";
     if (command.program === "submit") {
       await sandbox.writeFile(".submitted", `${command.line.slice("submit ".length)}\n`);

@@ -1,5 +1,4 @@
-import { tidyAction } from "../../environments/tidy-action.js";
-import { parseCommand } from "../../sandbox/parse-command.js";
+import { acceptAction } from "../../environments/accept-action.js";
 import type { Tree } from "./draw-tree.js";
 import { TerminalEvidence } from "./terminal-evidence.js";
 import type { TreeWorld } from "./tree-world.js";
@@ -23,13 +22,13 @@ export interface TreeEpisode {
  * that has a directory's name, nothing is charged, and the floor is a lower bound. What is refused is answered by the harness, at no cost.
  */
 export function treeObservationFloor(episode: TreeEpisode): number {
-  const { tree, revealed, world } = episode;
+  const { commandProblem, revealed, tree, world } = episode;
   const evidence = new TerminalEvidence(tree, world.pools);
   for (const action of episode.actions) {
-    const { text } = tidyAction(action);
-    if (!parseCommand(text, { cwd: evidence.cwd }).ok || episode.commandProblem(text) !== undefined) continue;
-    if (text.startsWith("submit ")) break;
-    evidence.take(text);
+    const command = acceptAction(action, { cwd: evidence.cwd, commandProblem });
+    if (!command.ok) continue;
+    if (command.program === "submit") break;
+    evidence.take(command.text);
   }
   const probability = evidence.ways.reduce((sum, way) => sum + worldProbability(way, revealed, world), 0);
   return Math.max(0, -Math.log(probability));

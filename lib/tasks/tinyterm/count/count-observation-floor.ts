@@ -1,5 +1,4 @@
-import { tidyAction } from "../../../environments/tidy-action.js";
-import { parseCommand } from "../../../sandbox/parse-command.js";
+import { acceptAction } from "../../../environments/accept-action.js";
 import { resolveInside } from "../../../sandbox/resolve-inside.js";
 import { FileTree } from "../file-tree.js";
 import { TerminalEvidence } from "../terminal-evidence.js";
@@ -35,8 +34,9 @@ export function countObservationFloor(
       if (path.slice(path.lastIndexOf("/") + 1) === task.target) of(path).asked = task.word;
 
   for (const action of actions) {
-    const { text } = tidyAction(action);
-    if (!parseCommand(text, { cwd: terminal.cwd }).ok || countCommandProblem(text) !== undefined) continue;
+    const command = acceptAction(action, { cwd: terminal.cwd, commandProblem: countCommandProblem });
+    if (!command.ok) continue;
+    const { text } = command;
     const [program, ...rest] = text.split(" ");
     if (program === "submit") break;
     if (program !== "cat" && program !== "grep" && program !== "wc") {

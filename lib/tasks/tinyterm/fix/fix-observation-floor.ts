@@ -1,5 +1,4 @@
-import { tidyAction } from "../../../environments/tidy-action.js";
-import { parseCommand } from "../../../sandbox/parse-command.js";
+import { acceptAction } from "../../../environments/accept-action.js";
 import { resolveInside } from "../../../sandbox/resolve-inside.js";
 import { FileTree } from "../file-tree.js";
 import { TerminalEvidence } from "../terminal-evidence.js";
@@ -21,15 +20,14 @@ export function fixObservationFloor(
 ): number {
   const episode = new FixEpisode(task, world);
   for (const action of actions) {
-    const { text } = tidyAction(action);
-    const { cwd } = episode.terminal;
-    if (
-      !parseCommand(text, { cwd, scripts: ["check", "run"] }).ok ||
-      fixCommandProblem(text, cwd) !== undefined
-    )
-      continue;
-    if (text.startsWith("submit ")) break;
-    episode.take(text);
+    const command = acceptAction(action, {
+      cwd: episode.terminal.cwd,
+      scripts: ["check", "run"],
+      commandProblem: fixCommandProblem,
+    });
+    if (!command.ok) continue;
+    if (command.program === "submit") break;
+    episode.take(command.text);
   }
   const { terminal, known } = episode;
   return Math.max(
