@@ -1,7 +1,6 @@
-import type { ScriptedAgent } from "../../agent/scripted-agent.js";
 import { CounterRandom } from "../../random/counter-random.js";
-import type { Segment } from "../../tokens/segment.js";
-import { TerminalView } from "./terminal-view.js";
+import type { TerminalView } from "./terminal-view.js";
+import { ViewingAgent } from "./viewing-agent.js";
 
 /** A kind of command, how often it is chosen, and its operands: one is drawn evenly; without any the command is not a choice. */
 export interface CommandHabit {
@@ -10,19 +9,17 @@ export interface CommandHabit {
 }
 
 /** Writes commands that make sense one by one and follow no plan. */
-export class RandomTerminalAgent implements ScriptedAgent {
-  private readonly view = new TerminalView();
+export class RandomTerminalAgent extends ViewingAgent {
   private readonly random: CounterRandom;
   private readonly habits: readonly CommandHabit[];
-  private action = "";
 
   constructor(habits: readonly CommandHabit[], seed: bigint) {
+    super();
     this.habits = habits;
     this.random = new CounterRandom(seed);
   }
 
-  next(answer: readonly Segment[]): string {
-    if (this.action !== "") this.view.update(this.action, answer);
+  protected override choose(): string {
     const choices = this.habits
       .map(({ weight, commands }) => ({ weight, commands: commands(this.view) }))
       .filter((choice) => choice.commands.length > 0);
@@ -31,7 +28,6 @@ export class RandomTerminalAgent implements ScriptedAgent {
       ticket -= weight;
       return ticket < 0;
     });
-    this.action = this.random.pick((chosen ?? choices[choices.length - 1]).commands);
-    return this.action;
+    return this.random.pick((chosen ?? choices[choices.length - 1]).commands);
   }
 }

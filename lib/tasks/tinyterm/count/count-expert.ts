@@ -1,25 +1,16 @@
-import type { ScriptedAgent } from "../../../agent/scripted-agent.js";
-import type { Segment } from "../../../tokens/segment.js";
-import { TerminalView } from "../terminal-view.js";
+import { ViewingAgent } from "../viewing-agent.js";
 
 /** Lists the directories from the root until one shows the target, counts its lines where it lies and submits the number. */
-export class CountExpert implements ScriptedAgent {
-  private readonly view = new TerminalView();
+export class CountExpert extends ViewingAgent {
   private target = "";
   private count = "";
-  private action = "";
 
-  next(answer: readonly Segment[]): string {
-    if (this.action === "") {
-      const [verb, ...operands] = (answer[0]?.text ?? "").split(" ");
-      this.target = operands.at(-1) ?? "";
-      this.count = verb === "lines" ? "wc -l" : `grep -c ${operands[0]}`;
-    } else this.view.update(this.action, answer);
-    this.action = this.choose();
-    return this.action;
+  protected override readInstruction([verb, ...operands]: readonly string[]): void {
+    this.target = operands.at(-1) ?? "";
+    this.count = verb === "lines" ? "wc -l" : `grep -c ${operands[0]}`;
   }
 
-  private choose(): string {
+  protected override choose(): string {
     const { view, target, count } = this;
     const [line] = view.printed.get(this.action) ?? [];
     if (this.action.startsWith(count) && line !== undefined && /^\d/.test(line))

@@ -1,6 +1,4 @@
-import type { ScriptedAgent } from "../../../agent/scripted-agent.js";
-import type { Segment } from "../../../tokens/segment.js";
-import { TerminalView } from "../terminal-view.js";
+import { ViewingAgent } from "../viewing-agent.js";
 
 /** Most path components that one command may name, so that it fits in an action. */
 const MAX_COMPONENTS = 4;
@@ -9,22 +7,17 @@ const MAX_COMPONENTS = 4;
  * Stays in the root, lists directories level by level until the places it needs are shown, the one the file is to go to last, moves or copies
  * by paths, by way of the root where one command would be too long, and submits.
  */
-export class FilesExpert implements ScriptedAgent {
-  private readonly view = new TerminalView();
+export class FilesExpert extends ViewingAgent {
   private verb = "";
   private file = "";
   private goal = "";
   private plan: string[] | undefined;
-  private action = "";
 
-  next(answer: readonly Segment[]): string {
-    if (this.action === "") [this.verb, this.file, this.goal] = (answer[0]?.text ?? "").split(" ");
-    else this.view.update(this.action, answer);
-    this.action = this.choose();
-    return this.action;
+  protected override readInstruction(words: readonly string[]): void {
+    [this.verb, this.file, this.goal] = words;
   }
 
-  private choose(): string {
+  protected override choose(): string {
     this.plan ??= this.makePlan();
     if (this.plan) return this.plan.shift() ?? "submit done";
     return this.view.listNext(this.view.placeOf(this.goal.split("/")[0]));

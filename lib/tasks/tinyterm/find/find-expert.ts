@@ -1,25 +1,18 @@
-import type { ScriptedAgent } from "../../../agent/scripted-agent.js";
-import type { Segment } from "../../../tokens/segment.js";
-import { TerminalView } from "../terminal-view.js";
+import { ViewingAgent } from "../viewing-agent.js";
 
 /**
  * Walks the tree depth first, lists every directory it enters, reads the target where a listing shows it and submits its word. In the
  * last directory left it reads without listing first.
  */
-export class FindExpert implements ScriptedAgent {
-  private readonly view = new TerminalView();
+export class FindExpert extends ViewingAgent {
   private readonly tried = new Set<string>();
   private target = "";
-  private action = "";
 
-  next(answer: readonly Segment[]): string {
-    if (this.action === "") this.target = answer[0]?.text.split(" ").at(-1) ?? "";
-    else this.view.update(this.action, answer);
-    this.action = this.choose();
-    return this.action;
+  protected override readInstruction(words: readonly string[]): void {
+    this.target = words.at(-1) ?? "";
   }
 
-  private choose(): string {
+  protected override choose(): string {
     const { view, target } = this;
     const word = view.words.get(view.pathOf(target));
     if (word !== undefined) return `submit ${word}`;

@@ -1,26 +1,16 @@
-import type { ScriptedAgent } from "../../../agent/scripted-agent.js";
-import type { Segment } from "../../../tokens/segment.js";
-import { TerminalView } from "../terminal-view.js";
+import { ViewingAgent } from "../viewing-agent.js";
 
 /**
  * Runs the script to see what it says, and reads it where its program does not exist. Then it mends the program and checks. Where the path is
  * wrong, it lists directories from the root until one shows the file, mends the path and submits.
  */
-export class FixExpert implements ScriptedAgent {
-  private readonly view = new TerminalView();
+export class FixExpert extends ViewingAgent {
   /** What the script said at first, and what it was. */
   private error: string | undefined;
   private script: string | undefined;
   private searching = false;
-  private action = "";
 
-  next(answer: readonly Segment[]): string {
-    if (this.action !== "") this.view.update(this.action, answer);
-    this.action = this.choose();
-    return this.action;
-  }
-
-  private choose(): string {
+  protected override choose(): string {
     const { view, action } = this;
     this.error ??= view.printed.get("bash run")?.[0];
     if (this.error === undefined) return "bash run";

@@ -1,22 +1,15 @@
-import type { ScriptedAgent } from "../../../agent/scripted-agent.js";
-import type { Segment } from "../../../tokens/segment.js";
-import { TerminalView } from "../terminal-view.js";
+import { ViewingAgent } from "../viewing-agent.js";
 
 /** Walks the tree depth first to the directory, lists it, reads its first file and submits the first word. */
-export class VisitExpert implements ScriptedAgent {
-  private readonly view = new TerminalView();
+export class VisitExpert extends ViewingAgent {
   private readonly entered = new Set<string>();
   private target = "";
-  private action = "";
 
-  next(answer: readonly Segment[]): string {
-    if (this.action === "") this.target = answer[0]?.text.split(" ").at(-1) ?? "";
-    else this.view.update(this.action, answer);
-    this.action = this.choose();
-    return this.action;
+  protected override readInstruction(words: readonly string[]): void {
+    this.target = words.at(-1) ?? "";
   }
 
-  private choose(): string {
+  protected override choose(): string {
     const { view, target } = this;
     this.entered.add(view.cwd);
     if (!view.listings.has(view.cwd)) return "ls";
