@@ -1,11 +1,13 @@
 // npm run report:tinyterm
-// Writes the tables of docs/tinyterm.md and docs/tinyterm.svg from bench/results/tinyterm/, where `npm run study:tinyterm` leaves them.
+// Writes the tables of docs/tinyterm.md and docs/tinyterm.svg from bench/results/tinyterm/, where `npm run study:tinyterm` and
+// `npm run search:tinyterm` leave them.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { renderTable } from "../bench/render-table.js";
 import { replaceMarked } from "../bench/replace-marked.js";
 import { drawCurves } from "./draw-curves.js";
 import { meanInterval } from "./mean-interval.js";
+import { searchTable } from "./search-table.js";
 import { STUDY } from "./study-plan.js";
 
 type Line = Record<string, number>;
@@ -122,10 +124,13 @@ const { build, commit, machine } = read(join(RESULTS, `seed-${seeds[0]}`, "echo.
 };
 const made = `${seeds.length} seeds (${seeds.join(", ")}), made by \`npm run study:tinyterm\` and \`npm run report:tinyterm\` at commit ${commit?.slice(0, 10) ?? "unknown"} on ${machine.cpu}, ${machine.cores} cores, Node ${build.node}, ${build.isa}. Raw results: \`bench/results/tinyterm/\`.`;
 const page = "docs/tinyterm.md";
-writeFileSync(
-  page,
-  replaceMarked(readFileSync(page, "utf8"), "results", [...perFamily, nll, speed, bySeed, made].join("\n\n")),
+const text = replaceMarked(
+  readFileSync(page, "utf8"),
+  "results",
+  [...perFamily, nll, speed, bySeed, made].join("\n\n"),
 );
+const searched = searchTable(RESULTS);
+writeFileSync(page, searched === undefined ? text : replaceMarked(text, "search", searched));
 const drawn = [
   { name: "grpo", label: "GRPO", color: "#c2410c" },
   { name: "echo", label: "ECHO", color: "#1d4ed8" },

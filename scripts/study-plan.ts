@@ -5,8 +5,7 @@ export const STUDY = {
   demonstrations: 250,
   evaluation: { tasks: 640, expertTasks: 320 },
   /**
-   * Recipes in examples/tinyterm, in the order in which they are trained; `after`: from what another one leaves; `late`: once the others of
-   * all seeds are done, and reported only when it is done for all.
+   * Recipes in examples/tinyterm, in the order in which they are trained; `after`: from what another one leaves.
    */
   arms: [
     { name: "grpo", label: "GRPO" },
@@ -14,6 +13,6 @@ export const STUDY = {
     { name: "env-only", label: "env-only" },
     { name: "sft", label: "SFT" },
     { name: "sft-grpo", label: "SFT + GRPO", after: "sft" },
-    { name: "sft-echo", label: "SFT + ECHO", after: "sft", late: true },
-  ] as readonly { name: string; label: string; after?: string; late?: boolean }[],
+    { name: "sft-echo", label: "SFT + ECHO", after: "sft" },
+  ] as readonly { name: string; label: string; after?: string }[],
 };

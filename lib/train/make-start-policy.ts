@@ -18,6 +18,7 @@ import { closeRun } from "./close-run.js";
 import { parseConfig } from "./config/parse-config.js";
 import type { TrainConfig } from "./config/train-config.js";
 import { documentTrajectory } from "./document-trajectory.js";
+import { startPolicyArchitecture } from "./start-policy-architecture.js";
 import { startPolicyDigests } from "./start-policy-digests.js";
 import { START_POLICY_RECIPE } from "./start-policy-recipe.js";
 import { startRun } from "./start-run.js";
@@ -28,15 +29,19 @@ import { train } from "./trainer.js";
  * copies the model with a manifest to `out`.
  *
  * @param work directory for documents and runs; must not exist.
- * @throws TaskError ERR_TASK when a transcript could not be recorded.
+ * @param hiddenSize, layers another size than the recipe's, see startPolicyArchitecture.
+ * @throws ConfigError ERR_CONFIG when the size is none; TaskError ERR_TASK when a transcript could not be recorded.
  */
 export async function makeStartPolicy(options: {
   out: string;
   work: string;
+  hiddenSize?: number;
+  layers?: number;
   note(message: string): void;
 }): Promise<void> {
   const { out, work, note } = options;
-  const { architecture, imitation, pretraining, seed } = START_POLICY_RECIPE;
+  const { imitation, pretraining, seed } = START_POLICY_RECIPE;
+  const architecture = startPolicyArchitecture(options);
   await mkdir(work, { recursive: true });
   const tokenizer = Tokenizer.fromDirectory(tinytermFamily.tokenizer);
   const sandboxes = await LocalSandboxProvider.start();
@@ -145,7 +150,7 @@ export async function makeStartPolicy(options: {
       .digest("hex");
   const manifest = {
     madeBy: "echo-grpo make-start-policy",
-    recipe: START_POLICY_RECIPE,
+    recipe: { ...START_POLICY_RECIPE, architecture },
     madeWith: await startPolicyDigests([tinytermFamily, visitFamily]),
     sha256,
   };
