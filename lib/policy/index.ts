@@ -1,3 +1,4 @@
+export { checkSampleRequest } from "./check-sample-request.js";
 export { EmbeddedPolicy } from "./embedded-policy.js";
 export type { EmbeddedPolicyOptions } from "./embedded-policy-options.js";
 export type { Policy } from "./policy.js";

@@ -5,6 +5,8 @@ export { parseConfig } from "./config/parse-config.js";
 export { readConfig } from "./config/read-config.js";
 export { type TrainConfig, trainConfigSchema } from "./config/train-config.js";
 export { type EvaluatedRun, evaluate } from "./evaluate.js";
+export { openParts } from "./open-parts.js";
+export type { PartsOpener, ResumedWeights } from "./parts-opener.js";
 export { resumeRun } from "./resume-run.js";
 export { startRun } from "./start-run.js";
 export type { TrainParts } from "./train-parts.js";

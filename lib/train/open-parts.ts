@@ -12,13 +12,8 @@ import { Tokenizer } from "../tokens/tokenizer.js";
 import type { TrainConfig } from "./config/train-config.js";
 import { LazySandboxes } from "./lazy-sandboxes.js";
 import { modelDirectory } from "./model-directory.js";
+import type { ResumedWeights } from "./parts-opener.js";
 import type { TrainParts } from "./train-parts.js";
-
-/** Where a resumed run takes its weights from, in place of the configuration's model. */
-export interface ResumedWeights {
-  modelDirectory: string;
-  policyVersion: number;
-}
 
 /**
  * Opens what a configuration names: the embedded decoder and its policy, the task family with its harness, local sandboxes (started when

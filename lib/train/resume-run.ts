@@ -8,6 +8,7 @@ import { type RunState, runStateSchema } from "./checkpoint/run-state-schema.js"
 import { setAsideCheckpoint } from "./checkpoint/set-aside-checkpoint.js";
 import { openParts } from "./open-parts.js";
 import { OptimizerFile } from "./optimizer-file.js";
+import type { PartsOpener } from "./parts-opener.js";
 import { prepareRun } from "./prepare-run.js";
 import { readBuildInfo } from "./read-build-info.js";
 import { restoreRun } from "./restore-run.js";
@@ -19,12 +20,13 @@ import type { TrainingRun } from "./training-run.js";
  * when machine, package, addon, tier and Node are the same.
  *
  * @param options.onNote told what a person should know: skipped checkpoints, removed leftovers, lost exactness.
+ * @param options.openParts the one the run was started with; it must take its weights from the directory it is given.
  * @throws CheckpointError ERR_CHECKPOINT_MISSING when there is no usable one, ERR_CHECKPOINT_MISMATCH when other files lost their end;
  *   ConfigError ERR_RUN_EXISTS when another process trains the run.
  */
 export async function resumeRun(
   path: string,
-  options: { onNote(message: string): void },
+  options: { onNote(message: string): void; openParts?: PartsOpener },
 ): Promise<TrainingRun> {
   const config = { ...(await RunDirectory.readConfig(path)), out: path };
   const build = await readBuildInfo();
@@ -48,7 +50,7 @@ export async function resumeRun(
       options.onNote(
         `exactness is lost, the checkpoint was written by another build (${differences.join("; ")})`,
       );
-    const parts = await openParts(config, {
+    const parts = await (options.openParts ?? openParts)(config, {
       modelDirectory: join(checkpoint, "model"),
       policyVersion: state.policyVersion,
     });
