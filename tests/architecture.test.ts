@@ -207,7 +207,8 @@ describe("imports", () => {
       ({ calls, strings }) =>
         calls.some((call) => loads.includes(call)) || strings.some((text) => text === "bindings"),
     );
-    expect(loaders.map(({ path }) => path)).toEqual(["lib/native/load.ts"]);
+    // platform-package.ts resolves a package.json, as Node would resolve the package, and opens nothing.
+    expect(loaders.map(({ path }) => path)).toEqual(["lib/native/load.ts", "lib/native/platform-package.ts"]);
     const names = sources.filter(({ strings }) => strings.some((text) => /\w\.node$/.test(text)));
     expect(names.filter(({ part }) => part !== "native").map(({ path }) => path)).toEqual([]);
     const spawners = sources.filter(({ packages }) => packages.some((name) => /child_process$/.test(name)));

@@ -182,7 +182,7 @@ export { AdamW, checkGradient, EchoGrpoError, EmbeddedDecoder, LocalSandboxProvi
     expect(output).toBe("");
   });
 
-  test("every entry loads without the addon; using it says what is missing and what mends it", () => {
+  test("every entry loads without the addon; training says what is missing and what mends it", () => {
     const entries = Object.keys(JSON.parse(readFileSync(join(root, "package.json"), "utf8")).exports);
     expect(entries.length).toBeGreaterThan(5);
     for (const entry of entries.filter((name) => !name.endsWith(".json"))) {
@@ -190,13 +190,10 @@ export { AdamW, checkGradient, EchoGrpoError, EmbeddedDecoder, LocalSandboxProvi
       expect(Number(node(`console.log(Object.keys(await import(${name})).length)`))).toBeGreaterThan(0);
     }
     const message = node(`
-      import { echoLoss } from "echo-grpo/loss";
-      const row = () => new Float32Array(1);
-      try {
-        echoLoss({ logits: new Float32Array(4), targets: new Int32Array(1), actionWeights: row(),
-          observationWeights: row(), advantages: row(), onPolicy: true });
-      } catch (error) { console.log(error.code, error.message); }`);
-    expect(message).toMatch(/^ERR_NATIVE_MISSING .*build/s);
+      import { EmbeddedDecoder } from "echo-grpo/model";
+      try { await EmbeddedDecoder.load("node_modules/echo-grpo/assets/tinyterm/start"); }
+      catch (error) { console.log(error.code, error.message); }`);
+    expect(message).toMatch(/^ERR_NATIVE_MISSING .*npm run build:native/s);
   });
 
   test("loss and optimiser need no other package", () => {

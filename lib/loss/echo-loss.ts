@@ -1,8 +1,9 @@
 import { callNative } from "../native/call-native.js";
-import { loadNative } from "../native/load.js";
+import { loadOrFallBack } from "../native/load-or-fall-back.js";
 import { checkLogits, type LogitsBlock } from "./check-logits.js";
 import { checkLossRows } from "./check-loss-rows.js";
 import { checkRows } from "./check-rows.js";
+import { fallbackLoss } from "./fallback-loss.js";
 import type { LossOptions } from "./loss-options.js";
 import type { LossRows } from "./loss-rows.js";
 import type { LossTotals } from "./loss-totals.js";
@@ -34,27 +35,28 @@ export interface EchoLossResult {
  * @throws ArgumentError, before anything is written: ERR_INVALID_TYPE, ERR_INVALID_DTYPE, ERR_INVALID_SHAPE, ERR_DETACHED,
  *   ERR_UNSUPPORTED (resizable buffer), ERR_OUT_OF_RANGE (option, or target on a weighted row), ERR_NON_FINITE (weight, advantage,
  *   oldLogprob), ERR_OVERLAP (a row that is both action and observation).
- * @throws NativeError when the addon cannot be loaded.
+ * @throws NativeError when there is an addon and it cannot be loaded. Without one the float64 reference computes, after one warning.
  */
 export function echoLoss(input: EchoLossInput): EchoLossResult {
   const targets = checkRows(WHERE, "targets", input.targets, Int32Array, undefined, "[T]");
   const rows = targets.length;
   const { vocab, ld } = checkLogits(WHERE, input, rows);
   const options = resolveLossOptions(WHERE, input);
-  const { actionWeights, observationWeights, advantages, oldLogprobs } = checkLossRows(
-    WHERE,
-    input,
-    rows,
-    vocab,
-  );
+  const checked = checkLossRows(WHERE, input, rows, vocab);
+  const { actionWeights, observationWeights, advantages, oldLogprobs } = checked;
   const logprobs =
     input.logprobsOut === undefined
       ? new Float32Array(rows)
       : checkRows(WHERE, "logprobsOut", input.logprobsOut, Float32Array, rows, "[T]");
 
+  const native = loadOrFallBack();
+  if (native === undefined) {
+    const metrics = fallbackLoss({ logits: input.logits, vocab, ld, rows: checked, options, logprobs });
+    return { metrics, logprobs };
+  }
   const totals = new Float64Array(12);
   callNative(WHERE, () =>
-    loadNative().echoLoss(
+    native.echoLoss(
       input.logits,
       vocab,
       ld,

@@ -1,9 +1,10 @@
 import { ArgumentError } from "../errors/argument-error.js";
 import { callNative } from "../native/call-native.js";
-import { loadNative } from "../native/load.js";
+import { loadOrFallBack } from "../native/load-or-fall-back.js";
 import { checkLogits, type LogitsBlock } from "./check-logits.js";
 import { checkRows } from "./check-rows.js";
 import { checkTemperature } from "./check-temperature.js";
+import { fallbackLogprobs } from "./fallback-logprobs.js";
 
 const WHERE = "tokenLogprobs";
 
@@ -22,7 +23,7 @@ export interface TokenLogprobsInput extends LogitsBlock {
  *
  * @throws ArgumentError ERR_INVALID_TYPE, ERR_INVALID_DTYPE, ERR_INVALID_SHAPE, ERR_DETACHED, ERR_UNSUPPORTED (resizable buffer),
  *   ERR_OUT_OF_RANGE (temperature, or a target of V or more).
- * @throws NativeError when the addon cannot be loaded.
+ * @throws NativeError when there is an addon and it cannot be loaded. Without one the float64 reference computes, after one warning.
  */
 export function tokenLogprobs(input: TokenLogprobsInput): Float32Array {
   const targets = checkRows(WHERE, "targets", input.targets, Int32Array, undefined, "[T]");
@@ -38,8 +39,8 @@ export function tokenLogprobs(input: TokenLogprobsInput): Float32Array {
     input.logprobsOut === undefined
       ? new Float32Array(targets.length)
       : checkRows(WHERE, "logprobsOut", input.logprobsOut, Float32Array, targets.length, "[T]");
-  callNative(WHERE, () =>
-    loadNative().tokenLogprobs(input.logits, vocab, ld, targets, temperature, logprobs),
-  );
+  const native = loadOrFallBack();
+  if (native === undefined) fallbackLogprobs(input.logits, vocab, ld, targets, temperature, logprobs);
+  else callNative(WHERE, () => native.tokenLogprobs(input.logits, vocab, ld, targets, temperature, logprobs));
   return logprobs;
 }

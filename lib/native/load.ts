@@ -1,13 +1,15 @@
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
 import { NativeError } from "../errors/native-error.js";
 import { addonPath } from "./addon-path.js";
 import type { NativeAddon } from "./native-addon.js";
+import { packageRoot } from "./package-root.js";
+import { platformPackage, platformPackageNames } from "./platform-package.js";
 
 // native/addon/register.h holds the same number.
 const ABI_VERSION = 1;
-const MEND =
-  "Run `npm run build:native` in that directory; it needs g++, make and python3 and explains what is missing.";
+const MEND = `Run \`npm run build:native\` in ${packageRoot()}; it needs g++, make and python3 and explains what is missing.`;
 
 let loaded: NativeAddon | undefined;
 
@@ -30,21 +32,43 @@ function checkEnvironment(addon: NativeAddon): void {
     );
 }
 
+/** Kernels of another version would compute other numbers in silence. */
+function checkPackageVersion(path: string): void {
+  const packaged = platformPackage();
+  if (packaged === undefined || dirname(path) !== packaged.directory) return;
+  const { version } = JSON.parse(readFileSync(join(packageRoot(), "package.json"), "utf8")) as {
+    version: string;
+  };
+  if (packaged.version !== version)
+    throw new NativeError(
+      "ERR_NATIVE_VERSION",
+      `[native] the prebuilt addon is of another version: expected ${packaged.name} ${version}, got ${packaged.version} in ${packaged.directory}. Install both in one version, or build the addon: ${MEND}`,
+    );
+}
+
 /**
- * The native addon, loaded on the first call.
+ * The native addon, loaded on the first call: what was built in this package's directory, else the optional package for this platform.
  *
- * @throws NativeError ERR_NATIVE_MISSING when it is not built; ERR_NATIVE_LOAD when it does not load, is of another version, or
- *   ECHO_GRPO_ISA or ECHO_GRPO_THREADS ask for what this machine does not have.
+ * @throws NativeError ERR_NATIVE_MISSING when there is none; ERR_NATIVE_VERSION when the optional package is of another version than this
+ *   one; ERR_NATIVE_LOAD when it does not load, has another interface, or ECHO_GRPO_ISA or ECHO_GRPO_THREADS ask for what this machine does
+ *   not have.
  */
 export function loadNative(): NativeAddon {
   if (loaded) return loaded;
   const path = addonPath();
   const platform = `${process.platform}-${process.arch}, Node ${process.version}`;
-  if (!existsSync(path))
+  if (!existsSync(path)) {
+    const names = platformPackageNames(process.platform, process.arch, true);
+    const packages =
+      names.length > 0
+        ? `the package ${names.join(" or ")}`
+        : "a package for this platform, of which there is none";
     throw new NativeError(
       "ERR_NATIVE_MISSING",
-      `[native] the addon is not built: expected ${path} (${platform}), found nothing there. ${MEND}`,
+      `[native] the addon is not built: expected ${path}, or ${packages} (${platform}), found neither. Only echo-grpo/loss has a fallback. ${MEND}`,
     );
+  }
+  checkPackageVersion(path);
   let addon: NativeAddon;
   try {
     addon = createRequire(import.meta.url)(path) as NativeAddon;
