@@ -1,13 +1,18 @@
-import { ArgumentError } from "../errors/argument-error.js";
-import { CheckpointError } from "../errors/checkpoint-error.js";
 import { callNative } from "../native/call-native.js";
 import { loadNative } from "../native/load.js";
 import type { AdamWState } from "./adamw-state.js";
+import type { Bfloat16Parameter } from "./bfloat16-parameter.js";
+import { bfloat16ToFloat32 } from "./bfloat16-to-float32.js";
+import { checkAdamWOptions } from "./check-adamw-options.js";
+import { checkAdamWState } from "./check-adamw-state.js";
+import { checkOptimizerParameters } from "./check-optimizer-parameters.js";
 import { clipGradients } from "./clip-gradients.js";
+import { float32ToBfloat16 } from "./float32-to-bfloat16.js";
 import type { OptimizerParameter } from "./optimizer-parameter.js";
 
 export interface AdamWOptions {
-  parameters: readonly OptimizerParameter[];
+  /** Float32 and bfloat16 ones in any mixture; each in memory of its own. */
+  parameters: readonly (OptimizerParameter | Bfloat16Parameter)[];
   learningRate: number;
   /** Default [0.9, 0.95]. */
   betas?: readonly [number, number];
@@ -28,22 +33,16 @@ export interface AdamWStep {
   skipped: boolean;
 }
 
-function checkNumber(name: string, value: number, expected: string, ok: boolean): void {
-  if (typeof value !== "number" || !ok)
-    throw new ArgumentError(
-      "ERR_OUT_OF_RANGE",
-      `[AdamW] ${name} is unusable: expected ${expected}, got ${String(value)}.`,
-    );
-}
-
 /**
- * AdamW (Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101) over float32 tensors, in the order of operations of
- * torch.optim.AdamW, clipping folded into the update. Reads `grad`, writes `value`; does not zero gradients.
+ * AdamW (Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101) over float32 tensors, and bfloat16 ones with a float32 master, in
+ * the order of operations of torch.optim.AdamW, clipping folded into the update. Reads `grad`, writes `value`; does not zero gradients.
  */
 export class AdamW {
-  private readonly parameters: readonly OptimizerParameter[];
+  private readonly parameters: readonly (OptimizerParameter | Bfloat16Parameter)[];
   private readonly first: Float32Array[];
   private readonly second: Float32Array[];
+  /** By parameter; null where it is float32. */
+  private readonly masters: (Float32Array | null)[];
   private readonly decays: Float64Array;
   private readonly learningRate: number;
   private readonly betas: readonly [number, number];
@@ -52,46 +51,24 @@ export class AdamW {
   private steps = 0;
   private skips = 0;
 
-  /** @throws ArgumentError ERR_OUT_OF_RANGE (an option), ERR_INVALID_SHAPE (grad and value differ, or a name twice). */
+  /**
+   * @throws ArgumentError ERR_OUT_OF_RANGE (an option), ERR_INVALID_SHAPE (grad and value differ, or a name twice), ERR_INVALID_DTYPE (arrays
+   *   that do not fit the dtype).
+   */
   constructor(options: AdamWOptions) {
     const { parameters, learningRate, betas = [0.9, 0.95], eps = 1e-8, weightDecay = 0 } = options;
-    const maxGradNorm = options.maxGradNorm ?? Number.POSITIVE_INFINITY;
-    checkNumber(
-      "learningRate",
-      learningRate,
-      "a finite number, at least 0",
-      learningRate >= 0 && learningRate < Infinity,
-    );
-    for (const beta of betas) checkNumber("betas", beta, "numbers from 0 to below 1", beta >= 0 && beta < 1);
-    checkNumber("eps", eps, "a finite number above 0", eps > 0 && eps < Infinity);
-    checkNumber(
-      "weightDecay",
-      weightDecay,
-      "a finite number, at least 0",
-      weightDecay >= 0 && weightDecay < Infinity,
-    );
-    checkNumber("maxGradNorm", maxGradNorm, "a number above 0", maxGradNorm > 0);
-    const names = new Set<string>();
-    for (const { name, value, grad } of parameters) {
-      if (names.has(name))
-        throw new ArgumentError(
-          "ERR_INVALID_SHAPE",
-          `[AdamW] two parameters are named ${name}: expected every name once. Checkpoints store moments by name.`,
-        );
-      names.add(name);
-      if (value.length !== grad.length)
-        throw new ArgumentError(
-          "ERR_INVALID_SHAPE",
-          `[AdamW] the gradient of ${name} does not fit: expected length ${value.length}, got ${grad.length}.`,
-        );
-    }
+    checkAdamWOptions(options);
+    checkOptimizerParameters(parameters);
     this.parameters = parameters;
     this.learningRate = learningRate;
     this.betas = betas;
     this.eps = eps;
-    this.maxGradNorm = maxGradNorm;
+    this.maxGradNorm = options.maxGradNorm ?? Number.POSITIVE_INFINITY;
     this.first = parameters.map(({ value }) => new Float32Array(value.length));
     this.second = parameters.map(({ value }) => new Float32Array(value.length));
+    this.masters = parameters.map((parameter) =>
+      parameter.dtype === "bfloat16" ? bfloat16ToFloat32(parameter.value) : null,
+    );
     this.decays = Float64Array.from(parameters, ({ decay }) => (decay ? weightDecay : 0));
   }
 
@@ -106,18 +83,14 @@ export class AdamW {
   }
 
   /**
-   * One update from the gradients as they stand.
+   * One update from the gradients as they stand. A refused call has changed nothing.
    *
-   * @throws ArgumentError ERR_OUT_OF_RANGE for the learning rate; NativeError when the addon cannot be loaded.
+   * @throws ArgumentError ERR_OUT_OF_RANGE for the learning rate; ERR_INVALID_DTYPE, ERR_INVALID_SHAPE, ERR_DETACHED, ERR_UNSUPPORTED (resizable)
+   *   and ERR_OVERLAP (two tensors in the same memory) for arrays; NativeError when the addon cannot be loaded.
    */
   step(options: { learningRate?: number } = {}): AdamWStep {
     const learningRate = options.learningRate ?? this.learningRate;
-    checkNumber(
-      "learningRate",
-      learningRate,
-      "a finite number, at least 0",
-      learningRate >= 0 && learningRate < Infinity,
-    );
+    checkAdamWOptions({ learningRate });
     const grads = this.parameters.map(({ grad }) => grad);
     const { gradNorm, clipFactor } = clipGradients(grads, this.maxGradNorm);
     if (!Number.isFinite(gradNorm)) {
@@ -137,46 +110,55 @@ export class AdamW {
         this.eps,
         clipFactor,
         this.steps + 1,
+        this.masters,
       ),
     );
     this.steps++;
     return { gradNorm, clipFactor, skipped: false };
   }
 
+  /**
+   * Takes the masters of bfloat16 parameters anew from their values. To be called after other weights were loaded into `value`: without
+   * it the next step would bring the old ones back. Float32 parameters need nothing of the kind.
+   */
+  reloadMasters(): void {
+    for (const [i, parameter] of this.parameters.entries())
+      if (parameter.dtype === "bfloat16") bfloat16ToFloat32(parameter.value, this.masters[i] ?? undefined);
+  }
+
   /** The state itself, not a copy: the next step changes it. */
   state(): AdamWState {
     const moments: AdamWState["moments"] = {};
-    for (const [i, { name }] of this.parameters.entries())
+    const masters: Record<string, Float32Array> = {};
+    for (const [i, { name }] of this.parameters.entries()) {
       moments[name] = { first: this.first[i], second: this.second[i] };
-    return { stepCount: this.steps, skippedSteps: this.skips, moments };
+      const master = this.masters[i];
+      if (master !== null) masters[name] = master;
+    }
+    const counts = { stepCount: this.steps, skippedSteps: this.skips };
+    return Object.keys(masters).length > 0 ? { ...counts, moments, masters } : { ...counts, moments };
   }
 
   /**
-   * Takes over a saved state (copied). Nothing changes unless all of it fits.
+   * Takes over a saved state (copied); bfloat16 values become its masters, rounded. Nothing changes unless all of it fits.
    *
-   * @throws CheckpointError ERR_CHECKPOINT_MISMATCH when names or lengths differ from the parameters'.
+   * @throws CheckpointError ERR_CHECKPOINT_MISMATCH when names, lengths or dtypes differ from the parameters'.
    */
   restore(state: AdamWState): void {
-    const mismatch = (what: string): never => {
-      throw new CheckpointError("ERR_CHECKPOINT_MISMATCH", `[AdamW.restore] ${what}`);
-    };
-    if (!Number.isInteger(state.stepCount) || state.stepCount < 0)
-      mismatch(`stepCount is unusable: expected a whole number, at least 0, got ${String(state.stepCount)}.`);
-    const expected = new Set(this.parameters.map(({ name }) => name));
-    for (const name of Object.keys(state.moments))
-      if (!expected.has(name)) mismatch(`moments of ${name}: expected a parameter of that name, got none.`);
-    for (const { name, value } of this.parameters) {
-      const moments = state.moments[name];
-      if (moments === undefined) mismatch(`moments of ${name} are missing: expected two arrays, got none.`);
-      for (const part of ["first", "second"] as const)
-        if (moments[part].length !== value.length)
-          mismatch(
-            `${part} moment of ${name}: expected length ${value.length}, got ${moments[part].length}.`,
-          );
-    }
-    for (const [i, { name }] of this.parameters.entries()) {
-      this.first[i].set(state.moments[name].first);
-      this.second[i].set(state.moments[name].second);
+    const bfloat16 = this.parameters.filter(({ dtype }) => dtype === "bfloat16").map(({ name }) => name);
+    checkAdamWState(
+      state,
+      new Map(this.parameters.map(({ name, value }) => [name, value.length])),
+      new Set(bfloat16),
+    );
+    const { moments, masters = {} } = state;
+    for (const [i, parameter] of this.parameters.entries()) {
+      const { name } = parameter;
+      this.first[i].set(moments[name].first);
+      this.second[i].set(moments[name].second);
+      if (parameter.dtype !== "bfloat16") continue;
+      this.masters[i]?.set(masters[name]);
+      float32ToBfloat16(masters[name], parameter.value);
     }
     this.steps = state.stepCount;
     this.skips = state.skippedSteps;

@@ -10,13 +10,16 @@ export interface ClipResult {
 }
 
 /**
- * The global norm of some gradients (float64, fixed order: the same on any number of threads) and the factor that brings it down to
+ * The global norm of some gradients, float32 or the bits of bfloat16 numbers (float64, fixed order: the same on any number of threads) and the factor that brings it down to
  * `maxGradNorm`. Nothing is written: `AdamW` applies the factor as it reads the gradients.
  *
  * @param maxGradNorm above 0; infinity never clips.
  * @throws ArgumentError ERR_OUT_OF_RANGE, ERR_INVALID_TYPE, ERR_INVALID_DTYPE, ERR_DETACHED, ERR_UNSUPPORTED.
  */
-export function clipGradients(grads: readonly Float32Array[], maxGradNorm: number): ClipResult {
+export function clipGradients(
+  grads: readonly (Float32Array | Uint16Array)[],
+  maxGradNorm: number,
+): ClipResult {
   if (!(maxGradNorm > 0))
     throw new ArgumentError(
       "ERR_OUT_OF_RANGE",

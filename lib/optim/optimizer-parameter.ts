@@ -1,4 +1,4 @@
-/** What an optimiser needs of a tensor; `Parameter` of echo-grpo/model is one. */
+/** What an optimiser needs of a float32 tensor; `Parameter` of echo-grpo/model is one. */
 export interface OptimizerParameter {
   /** Unique within the optimiser. */
   name: string;
@@ -7,4 +7,5 @@ export interface OptimizerParameter {
   grad: Float32Array;
   /** Whether weight decay applies. */
   decay: boolean;
+  dtype?: "float32";
 }

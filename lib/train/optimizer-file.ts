@@ -6,13 +6,19 @@ import type { AdamWState } from "../optim/adamw-state.js";
 
 const PARTS = ["first", "second"] as const;
 
-/** AdamW's moments as a safetensors file: tensors `<parameter>.first` and `<parameter>.second`. */
+type Tensor = Pick<Parameter, "name" | "shape">;
+
+/**
+ * AdamW's state as a safetensors file: tensors `<parameter>.first` and `<parameter>.second`, and `<parameter>.master` where the parameter
+ * is bfloat16.
+ */
 export const OptimizerFile = {
-  async save(path: string, optimizer: AdamW, parameters: readonly Parameter[]): Promise<void> {
-    const { moments } = optimizer.state();
-    const tensors: NamedTensor[] = parameters.flatMap(({ name, shape }) =>
-      PARTS.map((part) => ({ name: `${name}.${part}`, shape, value: moments[name][part] })),
-    );
+  async save(path: string, optimizer: AdamW, parameters: readonly Tensor[]): Promise<void> {
+    const { moments, masters = {} } = optimizer.state();
+    const tensors: NamedTensor[] = parameters.flatMap(({ name, shape }) => [
+      ...PARTS.map((part) => ({ name: `${name}.${part}`, shape, value: moments[name][part] })),
+      ...(Object.hasOwn(masters, name) ? [{ name: `${name}.master`, shape, value: masters[name] }] : []),
+    ]);
     await writeSafetensors(path, tensors);
   },
 
@@ -20,18 +26,28 @@ export const OptimizerFile = {
   async load(
     path: string,
     optimizer: AdamW,
-    parameters: readonly Parameter[],
+    parameters: readonly Tensor[],
     counts: { stepCount: number; skippedSteps: number },
   ): Promise<void> {
     const file = await SafetensorsReader.open(path);
     try {
+      const expected = optimizer.state();
+      const read = async (name: string, shape: readonly number[]): Promise<Float32Array> => {
+        const into = new Float32Array(shape.reduce((product, size) => product * size, 1));
+        await file.read(name, shape, into);
+        return into;
+      };
       const moments: AdamWState["moments"] = {};
-      for (const { name, shape, value } of parameters) {
-        const read = { first: new Float32Array(value.length), second: new Float32Array(value.length) };
-        for (const part of PARTS) await file.read(`${name}.${part}`, shape, read[part]);
-        moments[name] = read;
+      const masters: Record<string, Float32Array> = {};
+      for (const { name, shape } of parameters) {
+        moments[name] = {
+          first: await read(`${name}.first`, shape),
+          second: await read(`${name}.second`, shape),
+        };
+        if (expected.masters !== undefined && Object.hasOwn(expected.masters, name))
+          masters[name] = await read(`${name}.master`, shape);
       }
-      optimizer.restore({ ...counts, moments });
+      optimizer.restore({ ...counts, moments, masters });
     } finally {
       await file.close();
     }

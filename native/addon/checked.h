@@ -32,6 +32,8 @@ inline napi_typedarray_type typed_array_type<double>() { return napi_float64_arr
 template <>
 inline napi_typedarray_type typed_array_type<int32_t>() { return napi_int32_array; }
 template <>
+inline napi_typedarray_type typed_array_type<uint16_t>() { return napi_uint16_array; }
+template <>
 inline napi_typedarray_type typed_array_type<uint64_t>() { return napi_biguint64_array; }
 
 inline const char* type_name(napi_typedarray_type type) {
@@ -39,6 +41,7 @@ inline const char* type_name(napi_typedarray_type type) {
     case napi_float32_array: return "Float32Array";
     case napi_float64_array: return "Float64Array";
     case napi_int32_array: return "Int32Array";
+    case napi_uint16_array: return "Uint16Array";
     case napi_biguint64_array: return "BigUint64Array";
     default: return "another typed array";
   }

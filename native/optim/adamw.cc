@@ -24,8 +24,13 @@ void run_step(void* context, int64_t begin, int64_t end, int) {
     const AdamWTensor& t = job.args->tensors[i];
     AdamWFactors factors = job.factors;
     factors.decay = static_cast<float>(1.0 - job.args->learning_rate * t.weight_decay);
-    job.kernels->adamw(factors, t.value + at, t.grad + at, t.first_moment + at, t.second_moment + at,
-                       TensorBlocks::length(t.size, at));
+    const int64_t n = TensorBlocks::length(t.size, at);
+    float* p = t.value + at;
+    float* m = t.first_moment + at;
+    float* v = t.second_moment + at;
+    if (t.bfloat16_value == nullptr) job.kernels->adamw(factors, p, t.grad + at, m, v, n);
+    else if (t.bfloat16_grad == nullptr) job.kernels->adamw_rounded(factors, p, t.bfloat16_value + at, t.grad + at, m, v, n);
+    else job.kernels->adamw_bfloat16(factors, p, t.bfloat16_value + at, t.bfloat16_grad + at, m, v, n);
   }
 }
 

@@ -1,5 +1,5 @@
 // AdamW (Loshchilov and Hutter, 2019) over many tensors in one call, in PyTorch's order of operations, so that the two can be compared
-// number by number. Elementwise: the result does not depend on the thread count.
+// number by number. Elementwise: the result depends neither on the thread count nor on the other tensors.
 #pragma once
 
 #include <cstdint>
@@ -9,12 +9,14 @@
 namespace echo {
 
 struct AdamWTensor {
-  float* value;
+  float* value;  // of a bfloat16 parameter: its float32 master
   const float* grad;
   float* first_moment;
   float* second_moment;
   int64_t size;
   double weight_decay;
+  uint16_t* bfloat16_value = nullptr;       // of a bfloat16 parameter: written with the rounded master, not read
+  const uint16_t* bfloat16_grad = nullptr;  // of a bfloat16 parameter, may be given instead of grad
 };
 
 struct AdamWArgs {

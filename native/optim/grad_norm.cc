@@ -22,8 +22,10 @@ void run_norm(void* context, int64_t begin, int64_t end, int) {
   for (int64_t block = begin; block < end; block++) {
     const int64_t i = job.blocks->tensor(block);
     const int64_t at = job.blocks->offset(block, i);
-    job.partial[block] =
-        job.kernels->sum_of_squares(job.tensors[i].grad + at, TensorBlocks::length(job.tensors[i].size, at));
+    const GradTensor& t = job.tensors[i];
+    const int64_t length = TensorBlocks::length(t.size, at);
+    job.partial[block] = t.bfloat16_grad != nullptr ? job.kernels->sum_of_squares_bfloat16(t.bfloat16_grad + at, length)
+                                                    : job.kernels->sum_of_squares(t.grad + at, length);
   }
 }
 

@@ -1,4 +1,4 @@
-// Euclidean norm over many tensors: float64 partial sums over fixed blocks, added in fixed order, whatever the thread count.
+// Euclidean norm over many tensors of either dtype: float64 partial sums over fixed blocks, added in fixed order, whatever the thread count.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,7 @@ namespace echo {
 struct GradTensor {
   const float* grad;
   int64_t size;
+  const uint16_t* bfloat16_grad = nullptr;  // read instead of grad, when not null
 };
 
 // NaN or infinity when an entry is.

@@ -19,7 +19,12 @@ struct AdamWFactors {
 
 struct OptimKernels {
   void (*adamw)(const AdamWFactors& f, float* p, const float* g, float* m, float* v, int64_t n);
+  // The same on a float32 master, which is then rounded into a bfloat16 value; the second takes a bfloat16 gradient.
+  void (*adamw_rounded)(const AdamWFactors& f, float* master, uint16_t* value, const float* g, float* m, float* v, int64_t n);
+  void (*adamw_bfloat16)(const AdamWFactors& f, float* master, uint16_t* value, const uint16_t* g, float* m, float* v,
+                         int64_t n);
   double (*sum_of_squares)(const float* g, int64_t n);
+  double (*sum_of_squares_bfloat16)(const uint16_t* g, int64_t n);
 };
 
 namespace scalar {
