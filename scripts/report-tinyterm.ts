@@ -89,18 +89,43 @@ const nll = renderTable({
 /** The evaluated step at which a curve first reaches `goal`; undefined when it never does. */
 const stepReaching = (lines: readonly Line[], goal: number): number | undefined =>
   lines.find((line) => line.step > 0 && line["eval/success"] >= goal)?.step;
-const reaching = trained.filter(({ after, name }) => after === undefined && name !== "sft");
-const speed = renderTable({
-  title: "Training step at which the evaluation first reaches GRPO's best of the same seed",
-  columns: ["seed", "GRPO's best, %", ...reaching.map(({ label }) => label)],
-  rows: seeds.map((seed) => {
-    const best = Math.max(...curve("grpo", seed).map((line) => line["eval/success"] ?? 0));
-    return [
+const best = (name: string, seed: number): number =>
+  Math.max(...curve(name, seed).map((line) => line["eval/success"] ?? 0));
+const speedTables = [
+  { goal: "grpo", label: "GRPO", names: ["grpo", "echo", "env-only"] },
+  { goal: "sft-grpo", label: "SFT + GRPO", names: ["sft-grpo", "sft-echo"] },
+].map(({ goal, label, names }) => {
+  const columns = trained.filter(({ name }) => names.includes(name));
+  return renderTable({
+    title: `Training step at which the evaluation first reaches the best of ${label} of the same seed`,
+    columns: ["seed", `best of ${label}, %`, ...columns.map((arm) => arm.label)],
+    rows: done(goal).map((seed) => [
       String(seed),
-      (100 * best).toFixed(1),
-      ...reaching.map(({ name }) =>
-        has(seed, name) ? String(stepReaching(curve(name, seed), best) ?? "never") : "-",
+      (100 * best(goal, seed)).toFixed(1),
+      ...columns.map(({ name }) =>
+        has(seed, name) ? String(stepReaching(curve(name, seed), best(goal, seed)) ?? "never") : "-",
       ),
+    ]),
+    notes: [],
+  });
+});
+const success = (name: string, seed: number): number =>
+  of(name, "val", "eval/success")[done(name).indexOf(seed)];
+const pairs = renderTable({
+  title: "What the observation term adds to success on val, percentage points, seed by seed",
+  columns: ["", ...seeds.map((seed) => `seed ${seed}`), "mean ± 95 % interval"],
+  rows: (
+    [
+      ["ECHO − GRPO", "echo", "grpo"],
+      ["SFT + ECHO − SFT + GRPO", "sft-echo", "sft-grpo"],
+    ] as const
+  ).map(([label, a, b]) => {
+    const both = seeds.filter((seed) => has(seed, a) && has(seed, b));
+    const difference = (seed: number): number => success(a, seed) - success(b, seed);
+    return [
+      label,
+      ...seeds.map((seed) => (both.includes(seed) ? (100 * difference(seed)).toFixed(1) : "-")),
+      cell(both.map(difference), 100, 1),
     ];
   }),
   notes: [],
@@ -117,17 +142,26 @@ const bySeed = renderTable({
   ]),
   notes: [],
 });
-const { build, commit, machine } = read(join(RESULTS, `seed-${seeds[0]}`, "echo.config.json")) as {
-  build: { isa: string; node: string };
-  commit: string | null;
-  machine: { cpu: string; cores: number };
-};
-const made = `${seeds.length} seeds (${seeds.join(", ")}), made by \`npm run study:tinyterm\` and \`npm run report:tinyterm\` at commit ${commit?.slice(0, 10) ?? "unknown"} on ${machine.cpu}, ${machine.cores} cores, Node ${build.node}, ${build.isa}. Raw results: \`bench/results/tinyterm/\`.`;
+const configs = seeds.flatMap((seed) =>
+  trained
+    .filter(({ name }) => has(seed, name))
+    .map(
+      ({ name }) =>
+        read(join(RESULTS, `seed-${seed}`, `${name}.config.json`)) as {
+          build: { isa: string; node: string };
+          commit: string | null;
+          machine: { cpu: string; cores: number };
+        },
+    ),
+);
+const [{ build, machine }] = configs;
+const commits = [...new Set(configs.map(({ commit }) => commit?.slice(0, 10) ?? "unknown"))];
+const made = `${seeds.length} seeds (${seeds.join(", ")}), made by \`npm run study:tinyterm\` and \`npm run report:tinyterm\` at commit${commits.length > 1 ? "s" : ""} ${commits.join(", ")} on ${machine.cpu}, ${machine.cores} cores, Node ${build.node}, ${build.isa}. Raw results: \`bench/results/tinyterm/\`.`;
 const page = "docs/tinyterm.md";
 const text = replaceMarked(
   readFileSync(page, "utf8"),
   "results",
-  [...perFamily, nll, speed, bySeed, made].join("\n\n"),
+  [...perFamily, nll, pairs, ...speedTables, bySeed, made].join("\n\n"),
 );
 const searched = searchTable(RESULTS);
 writeFileSync(page, searched === undefined ? text : replaceMarked(text, "search", searched));
