@@ -4,8 +4,8 @@ import { DRAWERS, observationNll, play, random, VOCABULARY } from "./world.js";
 const GROUP = 8;
 
 /** Plays, scores and learns; `learn(model, episodes)` adds the gradients of one step to the model. */
-export function train(learn, { steps = 300, seed = 1, log = console.log } = {}) {
-  const model = new Model(VOCABULARY, 24, seed);
+export function train(learn, options = {}) {
+  const { steps = 300, seed = 1, log = console.log, model = new Model(VOCABULARY, 24, seed) } = options;
   const next = random(seed + 1000);
   let success = 0;
   for (let step = 1; step <= steps; step++) {
