@@ -1,0 +1,35 @@
+// What `startRun` and `resumeRun` are given to train a TfDecoder in place of the embedded decoder.
+import * as tf from "@tensorflow/tfjs";
+import "@tensorflow/tfjs-backend-wasm";
+import { SpecialTokenHarness, taskFamily } from "echo-grpo";
+import { LocalSandboxProvider, SharedSandboxProvider } from "echo-grpo/sandbox";
+import { Tokenizer } from "echo-grpo/tokens";
+import { TfDecoder } from "./tf-decoder.js";
+import { TfPolicy } from "./tf-policy.js";
+
+/** @type {import("echo-grpo/train").PartsOpener} */
+export async function openTfParts(config, resumed) {
+  await tf.setBackend("wasm");
+  const family = taskFamily(config.tasks.family);
+  const tokenizer = Tokenizer.fromDirectory(family.tokenizer);
+  const start = resumed?.modelDirectory ?? config.model.path;
+  const model =
+    start === undefined
+      ? new TfDecoder({ ...config.model.architecture, vocabSize: tokenizer.vocabSize }, config.seed)
+      : await TfDecoder.open(start);
+  const maxContext = config.limits.maxTokens ?? model.shape.maxPositions;
+  const policy = new TfPolicy({ model, maxContext, version: resumed?.policyVersion });
+  const sandboxes = new SharedSandboxProvider(await LocalSandboxProvider.start());
+  return {
+    model,
+    policy,
+    family,
+    harness: new SpecialTokenHarness(tokenizer, { maxActionTokens: family.maxActionTokens }),
+    sandboxes,
+    dispose: async () => {
+      await policy.dispose();
+      await sandboxes.dispose();
+      model.dispose();
+    },
+  };
+}
