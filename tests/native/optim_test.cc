@@ -7,6 +7,7 @@
 #include "../../native/core/thread_pool.h"
 #include "../../native/optim/adamw.h"
 #include "../../native/optim/grad_norm.h"
+#include "aliased.h"
 #include "check.h"
 #include "guarded.h"
 
@@ -50,6 +51,122 @@ void one_tensor(std::size_t n, Guarded<float>::Against side) {
   }
 }
 
+// To nearest by comparing distances in float64, ties to even; shares nothing with the kernels' integer arithmetic.
+uint16_t nearest_bfloat16(float x) {
+  const auto number = [](uint32_t bits) {
+    const uint32_t word = bits << 16;
+    float y;
+    std::memcpy(&y, &word, sizeof y);
+    return y;
+  };
+  uint32_t word;
+  std::memcpy(&word, &x, sizeof word);
+  const uint32_t near = word >> 16;
+  if (std::isnan(x)) return static_cast<uint16_t>(near | 0x40);
+  if (std::isinf(x)) return static_cast<uint16_t>(near);
+  const double away = std::isinf(number(near + 1)) ? std::copysign(0x1p128, x) : number(near + 1);
+  const double below = std::fabs(static_cast<double>(x) - number(near));
+  const double above = std::fabs(away - x);
+  if (below == above) return static_cast<uint16_t>(near + (near & 1));
+  return static_cast<uint16_t>(below < above ? near : near + 1);
+}
+
+// A bfloat16 parameter against the float32 one of the same numbers, bit for bit, with gradients of either dtype.
+void one_bfloat16_tensor(std::size_t n, Guarded<float>::Against side) {
+  const auto side16 = side == Guarded<float>::Against::end ? Guarded<uint16_t>::Against::end : Guarded<uint16_t>::Against::begin;
+  std::mt19937 generator(static_cast<unsigned>(n) + 77);
+  std::normal_distribution<float> normal;
+  const int64_t size = static_cast<int64_t>(n);
+  std::vector<float> start(n), first(n), second(n);
+  Guarded<float> grad(n, side);
+  Guarded<uint16_t> bits(n, side16);
+  for (std::size_t j = 0; j < n; j++) {
+    start[j] = normal(generator);
+    first[j] = 0.1f * normal(generator);
+    second[j] = std::fabs(0.01f * normal(generator));
+    bits[j] = nearest_bfloat16(normal(generator));
+    const uint32_t word = static_cast<uint32_t>(bits[j]) << 16;
+    std::memcpy(&grad[j], &word, sizeof word);
+  }
+  grad.forbid_writing();
+  bits.forbid_writing();
+
+  const echo::GradTensor wide{grad.data(), size};
+  const echo::GradTensor narrow{nullptr, size, n > 0 ? bits.data() : nullptr};
+  double norms[2] = {-1, -2};
+  CHECK(echo::grad_norm(&wide, 1, &norms[0]) == Status::ok && echo::grad_norm(&narrow, 1, &norms[1]) == Status::ok);
+  CHECK(norms[0] == norms[1], "%zu elements: %.17g and %.17g", n, norms[0], norms[1]);
+
+  std::vector<float> p(start), m(first), v(second);
+  const echo::AdamWTensor plain{p.data(), grad.data(), m.data(), v.data(), size, 0.1};
+  CHECK(echo::adamw_step({&plain, 1, 0.01, 0.9, 0.95, 1e-8, 0.5, 7}) == Status::ok);
+  for (const bool narrow_grad : {false, true}) {
+    Guarded<float> master(n, side), mb(n, side), vb(n, side);
+    Guarded<uint16_t> value(n, side16);
+    for (std::size_t j = 0; j < n; j++) {
+      master[j] = start[j];
+      mb[j] = first[j];
+      vb[j] = second[j];
+    }
+    const echo::AdamWTensor rounded{master.data(), narrow_grad ? nullptr : grad.data(), mb.data(), vb.data(), size, 0.1,
+                                    value.data(), narrow_grad ? bits.data() : nullptr};
+    CHECK(echo::adamw_step({&rounded, 1, 0.01, 0.9, 0.95, 1e-8, 0.5, 7}) == Status::ok);
+    for (std::size_t j = 0; j < n; j++) {
+      CHECK(master[j] == p[j] && mb[j] == m[j] && vb[j] == v[j], "element %zu of %zu", j, n);
+      CHECK(value[j] == nearest_bfloat16(master[j]), "element %zu of %zu", j, n);
+    }
+  }
+}
+
+// Every upper half beside the lower halves at which rounding turns, NaN and infinity included. A step of rate 0 leaves the master as it is.
+void every_bfloat16() {
+  const uint32_t lows[] = {0, 1, 0x7fff, 0x8000, 0x8001, 0xffff};
+  std::vector<float> master;
+  for (uint32_t high = 0; high < 65536; high++)
+    for (const uint32_t low : lows) {
+      const uint32_t word = high << 16 | low;
+      master.emplace_back();
+      std::memcpy(&master.back(), &word, sizeof word);
+    }
+  const std::vector<float> before(master);
+  std::vector<float> grad(master.size()), m(master.size()), v(master.size());
+  std::vector<uint16_t> value(master.size());
+  const echo::AdamWTensor tensor{master.data(), grad.data(),  m.data(), v.data(), static_cast<int64_t>(master.size()),
+                                 0,             value.data(), nullptr};
+  CHECK(echo::adamw_step({&tensor, 1, 0, 0.9, 0.95, 1e-8, 1, 1}) == Status::ok);
+  for (std::size_t j = 0; j < master.size(); j++)
+    CHECK(value[j] == nearest_bfloat16(before[j]), "%a became %04x, expected %04x", before[j], value[j],
+          nearest_bfloat16(before[j]));
+}
+
+// Beyond 2^31 elements. The sanitizers' shadow memory has no room for it.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+void huge() {
+  const int64_t n = (int64_t{1} << 31) + 1;
+  Aliased<float> master(n), m(n), v(n);
+  Aliased<uint16_t> value(n), grad(n);
+  if (!master.usable() || !m.usable() || !v.usable() || !value.usable() || !grad.usable()) {
+    std::printf("NOT VERIFIED: tensors beyond 2^31 elements, for which this system lends no address space\n");
+    return;
+  }
+  echo::set_thread_count(1);  // threads would race for the memory that the pieces share
+  grad.data()[0] = grad.data()[n - 1] = 0x4040;  // 3
+  const echo::GradTensor gradient{nullptr, n, grad.data()};
+  double norm = 0;
+  CHECK(echo::grad_norm(&gradient, 1, &norm) == Status::ok && norm == std::sqrt(18.0), "%.17g", norm);
+  // The pieces between are updated many times over: they hold 0 and stay 0.
+  const echo::AdamWTensor tensor{master.data(), nullptr, m.data(), v.data(), n, 0, value.data(), grad.data()};
+  CHECK(echo::adamw_step({&tensor, 1, 0.5, 0.9, 0.95, 1e-8, 1, 1}) == Status::ok);
+  for (const int64_t j : {int64_t{0}, n - 1}) {
+    CHECK(std::fabs(master.data()[j] + 0.5f) < 1e-6f && value.data()[j] == 0xbf00, "%.9g", master.data()[j]);
+    CHECK(std::fabs(m.data()[j] - 0.3f) < 1e-6f && std::fabs(v.data()[j] - 0.45f) < 1e-6f);
+  }
+  for (const int64_t j : {int64_t{1}, (int64_t{1} << 31) - 1}) CHECK(master.data()[j] == 0 && m.data()[j] == 0);
+}
+#else
+void huge() {}
+#endif
+
 void many_tensors() {
   const std::vector<int64_t> sizes = {0, 1, 16384, 0, 16385, 3, 50000, 0};
   std::vector<std::vector<float>> grads;
@@ -89,9 +206,14 @@ int main() {
       continue;
     }
     for (const auto side : {Guarded<float>::Against::end, Guarded<float>::Against::begin})
-      for (const std::size_t n : {0, 1, 3, 4, 7, 8, 15, 16, 17, 31, 33, 1000, 16384, 16387}) one_tensor(n, side);
+      for (const std::size_t n : {0, 1, 3, 4, 7, 8, 15, 16, 17, 31, 33, 1000, 16384, 16387}) {
+        one_tensor(n, side);
+        one_bfloat16_tensor(n, side);
+      }
     many_tensors();
+    every_bfloat16();
   }
+  huge();
   echo::stop_threads();
   return finish("optim_test");
 }
