@@ -55,17 +55,17 @@ export const SEARCH: readonly Variant[] = [
     seeds: [1],
   },
   {
-    name: "large-grpo",
-    label: "half as wide again",
+    name: "deep-grpo",
+    label: "six layers instead of four",
     recipe: "grpo",
-    size: { hiddenSize: 192, layers: 4 },
+    size: { hiddenSize: 128, layers: 6 },
     seeds: [1],
   },
   {
-    name: "large-echo",
-    label: "half as wide again",
+    name: "deep-echo",
+    label: "six layers instead of four",
     recipe: "echo",
-    size: { hiddenSize: 192, layers: 4 },
+    size: { hiddenSize: 128, layers: 6 },
     seeds: [1],
   },
 ];
