@@ -39,7 +39,8 @@
       ],
       "dependencies": ["echo_grpo_scalar"],
       "conditions": [
-        ["target_arch=='x64'", { "dependencies": ["echo_grpo_avx2", "echo_grpo_avx512"] }],
+        ["target_arch=='x64'", { "dependencies": ["echo_grpo_avx2", "echo_grpo_avx512", "echo_grpo_avx512bf16"] }],
+        ["target_arch=='arm64'", { "dependencies": ["echo_grpo_neon"] }],
         ["OS=='linux'", { "libraries": ["-lpthread"] }],
       ],
     },
@@ -62,6 +63,26 @@
           "defines": ["ECHO_TIER=avx512"],
           "cflags": ["<!@(node -p \"require('./native/sources.json').tiers.avx512.join(' ')\")"],
           "xcode_settings": { "OTHER_CFLAGS": ["<!@(node -p \"require('./native/sources.json').tiers.avx512.join(' ')\")"] },
+        },
+        {
+          "target_name": "echo_grpo_avx512bf16",
+          "type": "static_library",
+          "sources": ["<!@(node -p \"require('./native/sources.json').bf16TierUnits.join(' ')\")"],
+          "defines": ["ECHO_TIER=avx512bf16"],
+          "cflags": ["<!@(node -p \"require('./native/sources.json').tiers.avx512bf16.join(' ')\")"],
+          "xcode_settings": { "OTHER_CFLAGS": ["<!@(node -p \"require('./native/sources.json').tiers.avx512bf16.join(' ')\")"] },
+        },
+      ],
+    }],
+    ["target_arch=='arm64'", {
+      "targets": [
+        {
+          "target_name": "echo_grpo_neon",
+          "type": "static_library",
+          "sources": ["<@(echo_tier_units)"],
+          "defines": ["ECHO_TIER=neon"],
+          "cflags": ["<!@(node -p \"require('./native/sources.json').tiers.neon.join(' ')\")"],
+          "xcode_settings": { "OTHER_CFLAGS": ["<!@(node -p \"require('./native/sources.json').tiers.neon.join(' ')\")"] },
         },
       ],
     }],

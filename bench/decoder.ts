@@ -1,3 +1,4 @@
+import { resolveLossOptions } from "../lib/loss/resolve-loss-options.js";
 import { loadNative } from "../lib/native/load.js";
 import type { NativeDecoder, NativeDecoderConfig } from "../lib/native/native-model.js";
 import { CounterRandom } from "../lib/random/counter-random.js";
@@ -65,14 +66,7 @@ function trainingCases(decoder: NativeDecoder): DecoderCase[] {
     advantages: new Float32Array(tokens).fill(1),
     onPolicy: true,
   };
-  const options = {
-    temperature: 1,
-    epsilonLow: 0.2,
-    epsilonHigh: 0.2,
-    logRatioClamp: 20,
-    nllAtOne: false,
-    gradScale: 1,
-  };
+  const options = resolveLossOptions("bench", {});
   const attention = lengths.reduce((sum, length) => sum + attentionFlop(length), 0);
   const head = 2 * CONFIG.vocabSize * CONFIG.hiddenSize;
   const layers = tokens * layersFlop() + attention;

@@ -1,10 +1,15 @@
 import { ArgumentError } from "../errors/argument-error.js";
 import { checkRows } from "./check-rows.js";
 
+/** How numbers of a block are stored. */
+export type LogitsDtype = "float32" | "bfloat16" | "float16";
+
 /** A block of logits: T rows of `vocabSize` values, `ld` elements apart. */
 export interface LogitsBlock {
-  /** Logits, [T, ld] float32. */
-  logits: Float32Array;
+  /** Logits, [T, ld]: float32, or the bits of 16-bit numbers. */
+  logits: Float32Array | Uint16Array;
+  /** What a Uint16Array holds; required with one. */
+  dtype?: LogitsDtype;
   /** V; default: logits.length / T. */
   vocabSize?: number;
   /** Row stride in elements, at least V; default V. Columns from V on are ignored when read and written as 0. */
@@ -21,12 +26,31 @@ function checkInteger(where: string, name: string, value: number, low: number): 
     );
 }
 
+function checkDtype(where: string, { dtype, logits }: LogitsBlock): LogitsDtype {
+  const bits = (logits as unknown) instanceof Uint16Array;
+  const got = dtype ?? "float32";
+  if (bits ? got === "bfloat16" || got === "float16" : got === "float32") return got;
+  throw new ArgumentError(
+    "ERR_INVALID_DTYPE",
+    bits
+      ? `[${where}] logits are 16-bit numbers of unknown kind: expected dtype "bfloat16" or "float16", got ${String(dtype)}. Name it.`
+      : `[${where}] dtype ${String(dtype)} does not fit the logits: expected "float32" with a Float32Array; 16-bit numbers come as a Uint16Array of their bits.`,
+  );
+}
+
 /**
- * @returns V and the row stride of `block` for `rows` rows.
+ * @returns V, the row stride and the type of `block` for `rows` rows.
  * @throws ArgumentError as `checkRows`; ERR_OUT_OF_RANGE for vocabSize or ld; ERR_INVALID_SHAPE when they do not fit the length.
  */
-export function checkLogits(where: string, block: LogitsBlock, rows: number): { vocab: number; ld: number } {
-  const logits = checkRows(where, "logits", block.logits, Float32Array, undefined, "[T, ld]");
+export function checkLogits(
+  where: string,
+  block: LogitsBlock,
+  rows: number,
+): { vocab: number; ld: number; dtype: LogitsDtype } {
+  const { logits } = block;
+  const kind = (logits as unknown) instanceof Uint16Array ? Uint16Array : Float32Array;
+  checkRows<Float32Array | Uint16Array>(where, "logits", logits, kind, undefined, "[T, ld]");
+  const dtype = checkDtype(where, block);
   const inferred = rows > 0 ? logits.length / rows : 1;
   const ld = block.ld ?? block.vocabSize ?? inferred;
   const vocab = block.vocabSize ?? ld;
@@ -42,5 +66,5 @@ export function checkLogits(where: string, block: LogitsBlock, rows: number): { 
       "ERR_INVALID_SHAPE",
       `[${where}] logits have the wrong length: expected ${rows * ld} = ${rows} rows x ${ld}, got ${logits.length}.`,
     );
-  return { vocab, ld };
+  return { vocab, ld, dtype };
 }

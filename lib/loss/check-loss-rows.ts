@@ -10,13 +10,15 @@ export interface CheckedLossRows {
   advantages: Float32Array;
   /** Null on-policy: the ratio is exactly 1. */
   oldLogprobs: Float32Array | null;
+  /** Null without a reference policy. */
+  referenceLogprobs: Float32Array | null;
 }
 
 /**
  * The rows, if the loss of each weighted one is defined.
  *
  * @throws ArgumentError ERR_INVALID_TYPE, ERR_INVALID_DTYPE, ERR_INVALID_SHAPE, ERR_DETACHED, ERR_UNSUPPORTED (resizable buffer),
- *   ERR_OUT_OF_RANGE (target on a weighted row), ERR_NON_FINITE (weight, advantage, oldLogprob), ERR_OVERLAP (a row that is both action and
+ *   ERR_OUT_OF_RANGE (target on a weighted row), ERR_NON_FINITE (weight, advantage, log-probability), ERR_OVERLAP (a row that is both action and
  *   observation).
  */
 export function checkLossRows(where: string, input: LossRows, rows: number, vocab: number): CheckedLossRows {
@@ -27,6 +29,9 @@ export function checkLossRows(where: string, input: LossRows, rows: number, voca
   const observationWeights = floats("observationWeights", input.observationWeights);
   const advantages = floats("advantages", input.advantages);
   const oldLogprobs = checkOldLogprobs(where, input, rows);
+  if (input.samplerLogprobs !== undefined) floats("samplerLogprobs", input.samplerLogprobs);
+  const referenceLogprobs =
+    input.referenceLogprobs === undefined ? null : floats("referenceLogprobs", input.referenceLogprobs);
   const nonFinite = (name: string, row: number, value: number): never => {
     throw new ArgumentError(
       "ERR_NON_FINITE",
@@ -52,8 +57,10 @@ export function checkLossRows(where: string, input: LossRows, rows: number, voca
     if (action === 0) continue;
     if (!Number.isFinite(advantages[t])) nonFinite("advantages", t, advantages[t]);
     if (oldLogprobs !== null && !Number.isFinite(oldLogprobs[t])) nonFinite("oldLogprobs", t, oldLogprobs[t]);
+    if (referenceLogprobs !== null && !Number.isFinite(referenceLogprobs[t]))
+      nonFinite("referenceLogprobs", t, referenceLogprobs[t]);
   }
-  return { targets, actionWeights, observationWeights, advantages, oldLogprobs };
+  return { targets, actionWeights, observationWeights, advantages, oldLogprobs, referenceLogprobs };
 }
 
 function checkOldLogprobs(where: string, input: LossRows, rows: number): Float32Array | null {

@@ -1,3 +1,4 @@
+import { ArgumentError } from "../errors/argument-error.js";
 import { callNative } from "../native/call-native.js";
 import { loadOrFallBack } from "../native/load-or-fall-back.js";
 import { checkLogits, type LogitsBlock } from "./check-logits.js";
@@ -7,19 +8,33 @@ import { fallbackLoss } from "./fallback-loss.js";
 import type { LossOptions } from "./loss-options.js";
 import type { LossRows } from "./loss-rows.js";
 import type { LossTotals } from "./loss-totals.js";
+import { nativeLossRows } from "./native-loss-rows.js";
 import { resolveLossOptions } from "./resolve-loss-options.js";
 
 const WHERE = "echoLoss";
 
 export interface EchoLossInput extends LogitsBlock, LossRows, LossOptions {
+  /** Boundaries of the packed sequences, [n + 1]; needed by options of whole sequences only. */
+  cuSeqLens?: Int32Array;
+  /**
+   * `bfloat16` with float32 logits: the gradient is written as bfloat16 into the same memory. Row t then begins at the first byte of logits row t,
+   * 2 · ld gradient elements after the row before; the second half of each row is undefined. Default: the type of the logits.
+   */
+  gradientDtype?: "float32" | "bfloat16" | "float16";
   /** Where to write the log-probabilities, [T] float32; a new array without it. */
   logprobsOut?: Float32Array;
+  /** Where to write the entropies of action rows, [T] float32, with `entropy` or `entropyCoefficient`. Default: nowhere. */
+  entropiesOut?: Float32Array;
 }
 
 export interface EchoLossResult {
+  /** The whole loss: policyLoss + observationLoss + klLoss + entropyLoss of `metrics`. */
+  loss: number;
   metrics: LossTotals;
   /** log p(target) of each weighted row at `temperature`, [T] float32; 0 on rows without weight. */
   logprobs: Float32Array;
+  /** The rows that `metrics.nonfiniteRows` counts. */
+  nonfiniteRows: number[];
 }
 
 /**
@@ -28,70 +43,57 @@ export interface EchoLossResult {
  *
  *     loss of a row  =  actionWeight · -min(ρA, clip(ρ, 1 - epsilonLow, 1 + epsilonHigh)A)  +  observationWeight · -lp
  *
- * (PPO's clipped surrogate, Schulman et al. 2017, in GRPO's use of it, Shao et al. 2024, plus ECHO's cross-entropy.) Rows with both weights 0
- * are not read, whatever is in them; their gradient is 0. A row of only -inf has gradient 0, a row with NaN or +inf has gradient NaN; both are
- * counted in `metrics.nonfiniteRows`.
+ * (PPO's clipped surrogate, Schulman et al. 2017, in GRPO's use of it, Shao et al. 2024, plus ECHO's cross-entropy; docs/objective.md has
+ * the formula of every option.) Rows with both weights 0 are not read, whatever is in them; their gradient is 0. A row of only -inf has
+ * gradient 0, a row with NaN or +inf has gradient NaN; both are counted in `metrics.nonfiniteRows`.
  *
  * @throws ArgumentError, before anything is written: ERR_INVALID_TYPE, ERR_INVALID_DTYPE, ERR_INVALID_SHAPE, ERR_DETACHED,
- *   ERR_UNSUPPORTED (resizable buffer), ERR_OUT_OF_RANGE (option, or target on a weighted row), ERR_NON_FINITE (weight, advantage,
- *   oldLogprob), ERR_OVERLAP (a row that is both action and observation).
- * @throws NativeError when there is an addon and it cannot be loaded. Without one the float64 reference computes, after one warning.
+ *   ERR_UNSUPPORTED (resizable buffer, options that exclude each other), ERR_OUT_OF_RANGE (option, or target on a weighted row), ERR_NON_FINITE
+ *   (weight, advantage, log-probability), ERR_OVERLAP (a row that is both action and observation).
+ * @throws NativeError when there is an addon and it cannot be loaded. Without one the float64 reference computes, after one warning; it takes
+ *   float32 logits only (ERR_UNSUPPORTED).
  */
 export function echoLoss(input: EchoLossInput): EchoLossResult {
   const targets = checkRows(WHERE, "targets", input.targets, Int32Array, undefined, "[T]");
-  const rows = targets.length;
-  const { vocab, ld } = checkLogits(WHERE, input, rows);
+  const T = targets.length;
+  const { dtype, vocab, ld } = checkLogits(WHERE, input, T);
   const options = resolveLossOptions(WHERE, input);
-  const checked = checkLossRows(WHERE, input, rows, vocab);
-  const { actionWeights, observationWeights, advantages, oldLogprobs } = checked;
+  const gradientDtype = input.gradientDtype ?? dtype;
+  if (gradientDtype !== dtype && !(dtype === "float32" && gradientDtype === "bfloat16"))
+    throw new ArgumentError(
+      "ERR_INVALID_DTYPE",
+      `[${WHERE}] gradientDtype is unusable: expected "${dtype}" as the logits, or "bfloat16" for float32 logits, got ${String(gradientDtype)}.`,
+    );
+  const checked = checkLossRows(WHERE, input, T, vocab);
+  const floats = (name: string, value: Float32Array): Float32Array =>
+    checkRows(WHERE, name, value, Float32Array, T, "[T]");
   const logprobs =
-    input.logprobsOut === undefined
-      ? new Float32Array(rows)
-      : checkRows(WHERE, "logprobsOut", input.logprobsOut, Float32Array, rows, "[T]");
+    input.logprobsOut === undefined ? new Float32Array(T) : floats("logprobsOut", input.logprobsOut);
+  const entropies = input.entropiesOut === undefined ? null : floats("entropiesOut", input.entropiesOut);
+  const block = { logits: input.logits, dtype, vocab, ld };
 
   const native = loadOrFallBack();
-  if (native === undefined) {
-    const metrics = fallbackLoss({ logits: input.logits, vocab, ld, rows: checked, options, logprobs });
-    return { metrics, logprobs };
-  }
-  const totals = new Float64Array(12);
-  callNative(WHERE, () =>
-    native.echoLoss(
-      input.logits,
-      vocab,
-      ld,
-      targets,
-      actionWeights,
-      observationWeights,
-      advantages,
-      oldLogprobs,
-      options.temperature,
-      options.epsilonLow,
-      options.epsilonHigh,
-      options.logRatioClamp === false ? Number.POSITIVE_INFINITY : options.logRatioClamp,
-      options.gradScale,
-      options.nllAtOne,
-      logprobs,
-      totals,
-    ),
-  );
-  return { metrics: toLossTotals(totals, options.temperature === 1 || options.nllAtOne), logprobs };
-}
-
-function toLossTotals(totals: Float64Array, hasNllAtOne: boolean): LossTotals {
-  const metrics: LossTotals = {
-    policyLoss: totals[0],
-    observationLoss: totals[1],
-    actionTokens: totals[2],
-    observationTokens: totals[3],
-    observationNllSum: totals[4],
-    actionNllSum: totals[6],
-    ratioSum: totals[7],
-    ratioMax: totals[8],
-    clippedLow: totals[9],
-    clippedHigh: totals[10],
-    nonfiniteRows: totals[11],
+  const metrics =
+    native === undefined
+      ? fallbackLoss({ ...block, gradientDtype, rows: checked, input, options, logprobs, entropies })
+      : callNative(WHERE, () => {
+          const rows = nativeLossRows(WHERE, checked, input, options, () => {
+            const actions = targets.map((target, row) => (checked.actionWeights[row] === 0 ? -1 : target));
+            const { temperature, logitSoftcap } = options;
+            const result = new Float32Array(T);
+            const plain = { temperature, logitSoftcap: logitSoftcap === false ? 0 : logitSoftcap };
+            native.tokenLogprobs(block, actions, plain, result, null);
+            return result;
+          });
+          return native.echoLoss({ ...block, gradientDtype }, rows, options, logprobs, entropies);
+        });
+  const nonfiniteRows: number[] = [];
+  if (metrics.nonfiniteRows > 0)
+    for (const [row, logprob] of logprobs.entries()) if (!Number.isFinite(logprob)) nonfiniteRows.push(row);
+  return {
+    loss: metrics.policyLoss + metrics.observationLoss + metrics.klLoss + metrics.entropyLoss,
+    metrics,
+    logprobs,
+    nonfiniteRows,
   };
-  if (hasNllAtOne) metrics.observationNllAtOneSum = totals[5];
-  return metrics;
 }

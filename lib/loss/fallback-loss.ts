@@ -1,40 +1,68 @@
+import { checkFallbackDtype } from "./check-fallback-dtype.js";
+import type { LogitsDtype } from "./check-logits.js";
 import type { CheckedLossRows } from "./check-loss-rows.js";
 import type { LossOptions } from "./loss-options.js";
+import type { LossRows } from "./loss-rows.js";
 import type { LossTotals } from "./loss-totals.js";
+import { nativeLossRows } from "./native-loss-rows.js";
 import { referenceLoss } from "./reference.js";
+import type { ResolvedLossOptions } from "./resolve-loss-options.js";
 
 /** Arguments of `echoLoss` that have been checked. */
 export interface FallbackLossInput {
   /** [T, ld] float32; the gradient takes its place. */
-  logits: Float32Array;
+  logits: Float32Array | Uint16Array;
   vocab: number;
   ld: number;
+  gradientDtype: LogitsDtype;
   rows: CheckedLossRows;
-  options: LossOptions;
+  /** What options of whole sequences and of the sampler read. */
+  input: Pick<LossRows, "samplerLogprobs"> & { cuSeqLens?: Int32Array };
+  options: ResolvedLossOptions;
   /** [T] float32, written. */
   logprobs: Float32Array;
+  /** [T] float32, written unless null. */
+  entropies: Float32Array | null;
 }
 
 /** [T, V] of [T, ld], without a copy where they are the same. */
-function dense({ logits, vocab, ld, rows }: FallbackLossInput): Float32Array {
+function dense(logits: Float32Array, rows: number, vocab: number, ld: number): Float32Array {
   if (ld === vocab) return logits;
-  const values = new Float32Array(rows.targets.length * vocab);
-  for (let t = 0; t < rows.targets.length; t++)
-    values.set(logits.subarray(t * ld, t * ld + vocab), t * vocab);
+  const values = new Float32Array(rows * vocab);
+  for (let t = 0; t < rows; t++) values.set(logits.subarray(t * ld, t * ld + vocab), t * vocab);
   return values;
 }
 
-/** What the addon's `echoLoss` does, by the float64 reference: gradient in place, rounded to float32 once. */
+/**
+ * What the addon's `echoLoss` does, by the float64 reference: gradient in place, rounded to float32 once.
+ * @throws ArgumentError as `echoLoss` with the addon, and ERR_UNSUPPORTED for 16-bit numbers.
+ */
 export function fallbackLoss(input: FallbackLossInput): LossTotals {
-  const { logits, vocab, ld, rows, options, logprobs } = input;
-  const { gradient, totals, ...result } = referenceLoss({
-    logits: dense(input),
-    rows: { ...rows, oldLogprobs: rows.oldLogprobs ?? undefined, onPolicy: rows.oldLogprobs === null },
-    vocabSize: vocab,
-    options,
-  });
+  const { vocab, ld, rows, options, logprobs, entropies } = input;
+  const logits = checkFallbackDtype("echoLoss", input);
+  const T = rows.targets.length;
+  const reference = (change: LossOptions): ReturnType<typeof referenceLoss> =>
+    referenceLoss({
+      logits: dense(logits, T, vocab, ld),
+      rows: {
+        ...rows,
+        oldLogprobs: rows.oldLogprobs ?? undefined,
+        referenceLogprobs: rows.referenceLogprobs ?? undefined,
+        samplerLogprobs: input.input.samplerLogprobs,
+        cuSeqLens: input.input.cuSeqLens,
+        onPolicy: rows.oldLogprobs === null,
+      },
+      vocabSize: vocab,
+      options: { ...options, ...change },
+    });
+  // For its checks: what it computes, the reference computes by itself.
+  nativeLossRows("echoLoss", rows, input.input, options, () =>
+    Float32Array.from(reference({ ratioLevel: "token" }).logprobs),
+  );
+  const { gradient, totals, ...result } = reference({});
   logprobs.set(result.logprobs);
-  for (let t = 0; t < rows.targets.length; t++) {
+  entropies?.set(result.entropies);
+  for (let t = 0; t < T; t++) {
     logits.set(gradient.subarray(t * vocab, (t + 1) * vocab), t * ld);
     logits.fill(0, t * ld + vocab, (t + 1) * ld);
   }

@@ -14,8 +14,10 @@ export interface LossRows {
   advantages: Float32Array;
   /** Log-probability of each target under the old policy, [T]; absent only with `onPolicy`. */
   oldLogprobs?: Float32Array;
-  /** Log-probability of each target as sampled, [T]. */
+  /** Log-probability of each target as sampled, [T]; read with `rolloutCorrection`. */
   samplerLogprobs?: Float32Array;
+  /** Log-probability of each target under the reference policy of the KL penalty, [T]; with it the KL is at least measured. */
+  referenceLogprobs?: Float32Array;
   /** True: the ratio is exactly 1 by construction (first minibatch of the first epoch). */
   onPolicy?: boolean;
 }

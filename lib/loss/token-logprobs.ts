@@ -3,8 +3,8 @@ import { callNative } from "../native/call-native.js";
 import { loadOrFallBack } from "../native/load-or-fall-back.js";
 import { checkLogits, type LogitsBlock } from "./check-logits.js";
 import { checkRows } from "./check-rows.js";
-import { checkTemperature } from "./check-temperature.js";
 import { fallbackLogprobs } from "./fallback-logprobs.js";
+import { resolveLossOptions } from "./resolve-loss-options.js";
 
 const WHERE = "tokenLogprobs";
 
@@ -13,8 +13,12 @@ export interface TokenLogprobsInput extends LogitsBlock {
   targets: Int32Array;
   /** Logits are divided by it. Default 1. */
   temperature?: number;
+  /** As in `LossOptions`. Default false. */
+  logitSoftcap?: number | false;
   /** Where to write the result, [T] float32; a new array without it. */
   logprobsOut?: Float32Array;
+  /** Where to write the entropy of each row's distribution in nats, [T] float32. Default: nowhere, and it is not computed. */
+  entropiesOut?: Float32Array;
 }
 
 /**
@@ -22,13 +26,17 @@ export interface TokenLogprobsInput extends LogitsBlock {
  * log-probabilities `echoLoss` reports for the same row.
  *
  * @throws ArgumentError ERR_INVALID_TYPE, ERR_INVALID_DTYPE, ERR_INVALID_SHAPE, ERR_DETACHED, ERR_UNSUPPORTED (resizable buffer),
- *   ERR_OUT_OF_RANGE (temperature, or a target of V or more).
- * @throws NativeError when there is an addon and it cannot be loaded. Without one the float64 reference computes, after one warning.
+ *   ERR_OUT_OF_RANGE (an option, or a target of V or more).
+ * @throws NativeError when there is an addon and it cannot be loaded. Without one the float64 reference computes, after one warning; it takes
+ *   float32 logits only (ERR_UNSUPPORTED).
  */
 export function tokenLogprobs(input: TokenLogprobsInput): Float32Array {
   const targets = checkRows(WHERE, "targets", input.targets, Int32Array, undefined, "[T]");
-  const { vocab, ld } = checkLogits(WHERE, input, targets.length);
-  const temperature = checkTemperature(WHERE, input.temperature ?? 1);
+  const { dtype, vocab, ld } = checkLogits(WHERE, input, targets.length);
+  const { temperature, logitSoftcap } = resolveLossOptions(WHERE, {
+    temperature: input.temperature,
+    logitSoftcap: input.logitSoftcap,
+  });
   const row = targets.findIndex((target) => target >= vocab);
   if (row >= 0)
     throw new ArgumentError(
@@ -39,8 +47,17 @@ export function tokenLogprobs(input: TokenLogprobsInput): Float32Array {
     input.logprobsOut === undefined
       ? new Float32Array(targets.length)
       : checkRows(WHERE, "logprobsOut", input.logprobsOut, Float32Array, targets.length, "[T]");
+  const entropies =
+    input.entropiesOut === undefined
+      ? null
+      : checkRows(WHERE, "entropiesOut", input.entropiesOut, Float32Array, targets.length, "[T]");
+  const block = { logits: input.logits, dtype, vocab, ld };
   const native = loadOrFallBack();
-  if (native === undefined) fallbackLogprobs(input.logits, vocab, ld, targets, temperature, logprobs);
-  else callNative(WHERE, () => native.tokenLogprobs(input.logits, vocab, ld, targets, temperature, logprobs));
+  if (native === undefined)
+    fallbackLogprobs(WHERE, block, targets, { temperature, logitSoftcap }, logprobs, entropies);
+  else {
+    const plain = { temperature, logitSoftcap: logitSoftcap === false ? 0 : logitSoftcap };
+    callNative(WHERE, () => native.tokenLogprobs(block, targets, plain, logprobs, entropies));
+  }
   return logprobs;
 }

@@ -7,6 +7,7 @@ import { checkLossRows } from "../loss/check-loss-rows.js";
 import type { LossOptions } from "../loss/loss-options.js";
 import type { LossTotals } from "../loss/loss-totals.js";
 import type { MicroBatch } from "../loss/micro-batch.js";
+import { nativeLossRows } from "../loss/native-loss-rows.js";
 import type { PackedSequences } from "../loss/packed-sequences.js";
 import { resolveLossOptions } from "../loss/resolve-loss-options.js";
 import { callNative } from "../native/call-native.js";
@@ -84,10 +85,17 @@ export class EmbeddedDecoder implements TrainableModel {
   forwardBackward(micro: MicroBatch, options: LossOptions): LossTotals {
     const where = "EmbeddedDecoder.forwardBackward";
     const resolved = resolveLossOptions(where, options);
-    checkLossRows(where, micro.rows, micro.ids.length, this.vocabSize);
-    return callNative(where, () =>
-      this.native.forwardBackward(micro.ids, micro.cuSeqLens, micro.rows, resolved),
+    if (resolved.logitSoftcap !== false)
+      throw new ArgumentError(
+        "ERR_UNSUPPORTED",
+        `[${where}] logitSoftcap is not for this model: expected false, got ${resolved.logitSoftcap}. Its sampler knows no softcap and would draw from another distribution.`,
+      );
+    const checked = checkLossRows(where, micro.rows, micro.ids.length, this.vocabSize);
+    const { cuSeqLens } = micro;
+    const rows = nativeLossRows(where, checked, { ...micro.rows, cuSeqLens }, resolved, () =>
+      this.logprobs(micro, resolved),
     );
+    return callNative(where, () => this.native.forwardBackward(micro.ids, cuSeqLens, rows, resolved));
   }
 
   logprobs(packed: PackedSequences, options: { temperature: number }): Float32Array {

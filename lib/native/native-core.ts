@@ -1,5 +1,5 @@
 /** Instruction-set tier of the native kernels. */
-export type IsaName = "scalar" | "avx2" | "avx512";
+export type IsaName = "scalar" | "avx2" | "avx512" | "avx512bf16" | "neon";
 
 /** Process-wide settings of the addon. */
 export interface NativeCore {

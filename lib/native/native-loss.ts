@@ -1,40 +1,49 @@
+import type { LossTotals } from "../loss/loss-totals.js";
+import type { ResolvedLossOptions } from "../loss/resolve-loss-options.js";
+
+/** Row vectors, [T] each. */
+export interface NativeLossRows {
+  targets: Int32Array;
+  actionWeights: Float32Array;
+  observationWeights: Float32Array;
+  advantages: Float32Array;
+  oldLogprobs?: Float32Array | null;
+  onPolicy?: boolean;
+  /** Log-ratio of each row, whatever its log-probability. */
+  logRatios?: Float32Array;
+  /** Factor on the policy term. */
+  rolloutWeights?: Float32Array;
+  referenceLogprobs?: Float32Array | null;
+}
+
+/** A block of logits, [T, ld]. */
+export interface NativeBlock {
+  logits: Float32Array | Uint16Array;
+  dtype: "float32" | "bfloat16" | "float16";
+  vocab: number;
+  ld: number;
+}
+
 /** The fused loss as the addon sees it: memory safety is checked there, meaning in lib/loss. */
 export interface NativeLoss {
   /**
-   * Loss and gradient, in place. logits [rows, ld] float32; row vectors have `targets.length` entries.
-   * Throws TypeError or RangeError before touching memory on a wrong type, length, detached or resizable buffer, or a target out of
-   * range on a weighted row.
+   * Loss and gradient, in place. Throws TypeError or RangeError before touching memory on a wrong type, length, detached or resizable
+   * buffer, or a target out of range on a weighted row.
    */
   echoLoss(
-    logits: Float32Array,
-    vocab: number,
-    ld: number,
-    targets: Int32Array,
-    actionWeights: Float32Array,
-    observationWeights: Float32Array,
-    advantages: Float32Array,
-    oldLogprobs: Float32Array | null,
-    temperature: number,
-    epsilonLow: number,
-    epsilonHigh: number,
-    logRatioClamp: number,
-    gradScale: number,
-    nllAtOne: boolean,
+    block: NativeBlock & { gradientDtype: NativeBlock["dtype"] },
+    rows: NativeLossRows,
+    options: ResolvedLossOptions,
     logprobsOut: Float32Array | null,
-    /**
-     * [12]: policyLoss, observationLoss, actionTokens, observationTokens, observationNllSum, observationNllAtOneSum, actionNllSum,
-     * ratioSum, ratioMax, clippedLow, clippedHigh, nonfiniteRows.
-     */
-    totalsOut: Float64Array,
-  ): void;
-  /** Log-probabilities only; a negative target skips its row. */
+    entropiesOut: Float32Array | null,
+  ): LossTotals;
+  /** Log-probabilities only; a negative target skips its row. logitSoftcap 0: none. */
   tokenLogprobs(
-    logits: Float32Array,
-    vocab: number,
-    ld: number,
+    block: NativeBlock,
     targets: Int32Array,
-    temperature: number,
+    options: { temperature: number; logitSoftcap: number },
     logprobsOut: Float32Array,
+    entropiesOut: Float32Array | null,
   ): void;
   /** x += 1 over [x.length / ld, ld], with the loss's schedule, threads and tier: the yardstick of bench/loss.ts. */
   benchInPlaceUpdate(x: Float32Array, ld: number): void;

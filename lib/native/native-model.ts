@@ -1,6 +1,6 @@
-import type { LossOptions } from "../loss/loss-options.js";
-import type { LossRows } from "../loss/loss-rows.js";
 import type { LossTotals } from "../loss/loss-totals.js";
+import type { ResolvedLossOptions } from "../loss/resolve-loss-options.js";
+import type { NativeLossRows } from "./native-loss.js";
 
 /** Shape of a Qwen3-architecture decoder. */
 export interface NativeDecoderConfig {
@@ -54,8 +54,8 @@ export interface NativeDecoder {
   forwardBackward(
     ids: Int32Array,
     cuSeqLens: Int32Array,
-    rows: LossRows,
-    options: Required<LossOptions>,
+    rows: NativeLossRows,
+    options: ResolvedLossOptions,
   ): LossTotals;
   /** Row t: log p(ids[t + 1] | ...) at temperature; 0 on the last row of each sequence, [T]. */
   logprobs(ids: Int32Array, cuSeqLens: Int32Array, temperature: number): Float32Array;

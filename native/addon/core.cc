@@ -8,7 +8,7 @@
 namespace echo::addon {
 namespace {
 
-constexpr Isa all_isas[] = {Isa::scalar, Isa::avx2, Isa::avx512};
+constexpr Isa all_isas[] = {Isa::scalar, Isa::avx2, Isa::avx512, Isa::avx512bf16, Isa::neon};
 
 Napi::Value isa(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), isa_name(active_isa())); }
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "loss_args.h"
 #include "model.h"
 #include "register.h"
 
@@ -42,69 +43,10 @@ bool take_finite(Napi::Object options, const char* name, float& out) {
   return std::isfinite(out) || out_of_range(options.Env(), name, "a finite number", std::to_string(number));
 }
 
-bool take_loss(const Napi::CallbackInfo& info, int64_t rows, int64_t vocab, DecoderLoss& loss) {
-  const Napi::Env env = info.Env();
+bool take_loss(const Napi::CallbackInfo& info, int64_t rows, int64_t vocab, EchoLossArgs& loss) {
   Napi::Object vectors, options;
-  if (!take_object(info[2], "rows", vectors) || !take_object(info[3], "options", options)) return false;
-  View<int32_t> targets;
-  View<float> action_weights, observation_weights, advantages, old_logprobs;
-  if (!take(vectors.Get("targets"), "targets", rows, targets) ||
-      !take(vectors.Get("actionWeights"), "actionWeights", rows, action_weights) ||
-      !take(vectors.Get("observationWeights"), "observationWeights", rows, observation_weights) ||
-      !take(vectors.Get("advantages"), "advantages", rows, advantages) ||
-      !take_optional(vectors.Get("oldLogprobs"), "oldLogprobs", rows, old_logprobs))
-    return false;
-  if (vectors.Get("onPolicy").ToBoolean().Value()) {
-    old_logprobs = {};
-  } else if (old_logprobs.data == nullptr) {
-    return throw_error(env, "ERR_INVALID_TYPE",
-                       "[native decoder] oldLogprobs: expected a Float32Array unless onPolicy is true, got none.");
-  }
-  const Napi::Value clamp = options.Get("logRatioClamp");
-  loss.log_ratio_clamp = std::numeric_limits<float>::infinity();
-  if (!(clamp.IsBoolean() && !clamp.ToBoolean().Value()) && !take_finite(options, "logRatioClamp", loss.log_ratio_clamp)) return false;
-  if (!take_temperature(options.Get("temperature"), loss.temperature) || !take_finite(options, "epsilonLow", loss.epsilon_low) ||
-      !take_finite(options, "epsilonHigh", loss.epsilon_high) || !take_finite(options, "gradScale", loss.grad_scale))
-    return false;
-  loss.nll_at_one = options.Get("nllAtOne").ToBoolean().Value();
-  for (int64_t i = 0; i < rows; i++) {
-    const float action = action_weights.data[i], observation = observation_weights.data[i];
-    if (action == 0.0f && observation == 0.0f) continue;
-    const char* bad = !std::isfinite(action)                                ? "actionWeights"
-                      : !std::isfinite(observation)                         ? "observationWeights"
-                      : action != 0.0f && !std::isfinite(advantages.data[i]) ? "advantages"
-                      : action != 0.0f && old_logprobs.data != nullptr && !std::isfinite(old_logprobs.data[i]) ? "oldLogprobs"
-                                                                                                               : nullptr;
-    if (bad != nullptr)
-      return throw_error(env, "ERR_NON_FINITE", "[native decoder] " + at(bad, i) + ": expected a finite number on a weighted row.");
-    if (targets.data[i] < 0 || targets.data[i] >= vocab)
-      return out_of_range(env, at("targets", i), "a token from 0 to " + std::to_string(vocab - 1) + " on a weighted row",
-                          std::to_string(targets.data[i]));
-  }
-  loss.targets = targets.data;
-  loss.action_weights = action_weights.data;
-  loss.observation_weights = observation_weights.data;
-  loss.advantages = advantages.data;
-  loss.old_logprobs = old_logprobs.data;
-  return true;
-}
-
-Napi::Object totals_object(Napi::Env env, const EchoLossTotals& totals, bool at_one) {
-  Napi::Object out = Napi::Object::New(env);
-  const auto set = [&](const char* name, double value) { out.Set(name, Napi::Number::New(env, value)); };
-  set("policyLoss", totals.policy_loss);
-  set("observationLoss", totals.observation_loss);
-  set("actionTokens", static_cast<double>(totals.action_tokens));
-  set("observationTokens", static_cast<double>(totals.observation_tokens));
-  set("observationNllSum", totals.observation_nll_sum);
-  if (at_one) set("observationNllAtOneSum", totals.observation_nll_at_one_sum);
-  set("actionNllSum", totals.action_nll_sum);
-  set("ratioSum", totals.ratio_sum);
-  set("ratioMax", totals.ratio_max);
-  set("clippedLow", static_cast<double>(totals.clipped_low));
-  set("clippedHigh", static_cast<double>(totals.clipped_high));
-  set("nonfiniteRows", static_cast<double>(totals.nonfinite_rows));
-  return out;
+  return take_object(info[2], "rows", vectors) && take_object(info[3], "options", options) &&
+         take_loss_rows(vectors, rows, vocab, loss) && take_loss_options(options, loss);
 }
 
 // JavaScript's view keeps the memory alive, as does the decoder: whichever goes last frees it.
@@ -179,12 +121,12 @@ Napi::Value create_decoder(const Napi::CallbackInfo& info) {
     const Napi::Env env = call.Env();
     View<int32_t> ids;
     PackedBatch batch;
-    DecoderLoss loss;
+    EchoLossArgs loss{};
     if (!take_batch(call, decoder->config(), ids, batch) || !take_loss(call, ids.length, decoder->config().vocab, loss))
       return env.Undefined();
     EchoLossTotals totals;
     if (!check_status(env, "forwardBackward", decoder->forward_backward(batch, loss, &totals))) return env.Undefined();
-    return totals_object(env, totals, loss.nll_at_one || loss.temperature == 1.0f);
+    return totals_object(env, totals, loss);
   });
   method(env, object, "logprobs", [decoder](const Napi::CallbackInfo& call) -> Napi::Value {
     const Napi::Env env = call.Env();

@@ -1,9 +1,11 @@
 #include <cstdint>
+#include <string>
 
 #include "../loss/echo_loss.h"
 #include "../loss/in_place_update.h"
 #include "../loss/token_logprobs.h"
 #include "checked.h"
+#include "loss_args.h"
 #include "register.h"
 
 namespace echo::addon {
@@ -11,88 +13,106 @@ namespace {
 
 constexpr int64_t most = int64_t{1} << 40;
 
-// lib/native/native-loss.ts holds the same order.
-constexpr int64_t totals_length = 12;
-
-void write_totals(const EchoLossTotals& t, double* out) {
-  const double values[totals_length] = {
-      t.policy_loss,
-      t.observation_loss,
-      static_cast<double>(t.action_tokens),
-      static_cast<double>(t.observation_tokens),
-      t.observation_nll_sum,
-      t.observation_nll_at_one_sum,
-      t.action_nll_sum,
-      t.ratio_sum,
-      t.ratio_max,
-      static_cast<double>(t.clipped_low),
-      static_cast<double>(t.clipped_high),
-      static_cast<double>(t.nonfinite_rows),
-  };
-  for (int64_t i = 0; i < totals_length; i++) out[i] = values[i];
+bool take_object(Napi::Value value, const char* name, Napi::Object& out) {
+  if (!value.IsObject())
+    return throw_error(value.Env(), "ERR_INVALID_TYPE", std::string("[native] ") + name + ": expected an object.");
+  out = value.As<Napi::Object>();
+  return true;
 }
 
+bool take_dtype(Napi::Value value, const char* name, Dtype& out) {
+  const std::string got = value.IsString() ? value.As<Napi::String>().Utf8Value() : "";
+  if (got == "float32") out = Dtype::float32;
+  else if (got == "bfloat16") out = Dtype::bfloat16;
+  else if (got == "float16") out = Dtype::float16;
+  else
+    return throw_error(value.Env(), "ERR_INVALID_DTYPE",
+                       std::string("[native] ") + name + ": expected float32, bfloat16 or float16.");
+  return true;
+}
+
+struct Block {
+  void* logits = nullptr;
+  Dtype type = Dtype::float32;
+  int64_t vocab = 0;
+  int64_t ld = 0;
+};
+
+// { logits, dtype, vocab, ld } of `rows` rows: Float32Array, or the bits of 16-bit numbers in an Uint16Array.
+bool take_block(Napi::Value value, int64_t rows, Block& out) {
+  Napi::Object object;
+  if (!take_object(value, "block", object) || !take_dtype(object.Get("dtype"), "dtype", out.type) ||
+      !take_integer(object.Get("vocab"), "vocabSize", 1, INT32_MAX, out.vocab) ||
+      !take_integer(object.Get("ld"), "ld", out.vocab, most, out.ld))
+    return false;
+  const Napi::Value logits = object.Get("logits");
+  if (out.type == Dtype::float32) {
+    View<float> view;
+    if (!take(logits, "logits", rows * out.ld, view)) return false;
+    out.logits = view.data;
+    return true;
+  }
+  View<uint16_t> view;
+  if (!take(logits, "logits", rows * out.ld, view)) return false;
+  out.logits = view.data;
+  return true;
+}
+
+// (block with gradientDtype, rows, options, logprobsOut, entropiesOut | null): totals
 Napi::Value echo_loss_call(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  View<float> logits, action_weights, observation_weights, advantages, old_logprobs, logprobs;
+  Napi::Object block_object, vectors, options;
   View<int32_t> targets;
-  View<double> totals;
-  int64_t vocab = 0, ld = 0;
-  double temperature = 0, epsilon_low = 0, epsilon_high = 0, clamp = 0, grad_scale = 0;
-  if (!take(info[3], "targets", -1, targets)) return env.Undefined();
+  if (!take_object(info[0], "block", block_object) || !take_object(info[1], "rows", vectors) ||
+      !take_object(info[2], "options", options) || !take(vectors.Get("targets"), "targets", -1, targets))
+    return env.Undefined();
   const int64_t rows = targets.length;
-  if (!take_integer(info[1], "vocabSize", 1, INT32_MAX, vocab) || !take_integer(info[2], "ld", vocab, most, ld) ||
-      !take(info[0], "logits", rows * ld, logits) || !take(info[4], "actionWeights", rows, action_weights) ||
-      !take(info[5], "observationWeights", rows, observation_weights) || !take(info[6], "advantages", rows, advantages) ||
-      !take_optional(info[7], "oldLogprobs", rows, old_logprobs) || !take_number(info[8], "temperature", temperature) ||
-      !take_number(info[9], "epsilonLow", epsilon_low) || !take_number(info[10], "epsilonHigh", epsilon_high) ||
-      !take_number(info[11], "logRatioClamp", clamp) || !take_number(info[12], "gradScale", grad_scale) ||
-      !take_optional(info[14], "logprobsOut", rows, logprobs) || !take(info[15], "totalsOut", totals_length, totals))
+  Block block;
+  View<float> logprobs, entropies;
+  EchoLossArgs args{};
+  if (!take_block(block_object, rows, block) || !take_dtype(block_object.Get("gradientDtype"), "gradientDtype", args.gradient_type) ||
+      !take_loss_rows(vectors, rows, block.vocab, args) || !take_loss_options(options, args) ||
+      !take_optional(info[3], "logprobsOut", rows, logprobs) || !take_optional(info[4], "entropiesOut", rows, entropies))
     return env.Undefined();
 
   EchoLossTotals sums{};
-  EchoLossArgs args{};
-  args.logits = logits.data;
+  args.logits = block.logits;
+  args.logits_type = block.type;
   args.rows = rows;
-  args.vocab = vocab;
-  args.ld = ld;
-  args.targets = targets.data;
-  args.action_weights = action_weights.data;
-  args.observation_weights = observation_weights.data;
-  args.advantages = advantages.data;
-  args.old_logprobs = old_logprobs.data;
-  args.temperature = static_cast<float>(temperature);
-  args.epsilon_low = static_cast<float>(epsilon_low);
-  args.epsilon_high = static_cast<float>(epsilon_high);
-  args.log_ratio_clamp = static_cast<float>(clamp);
-  args.grad_scale = static_cast<float>(grad_scale);
-  args.nll_at_one = info[13].ToBoolean().Value();
+  args.vocab = block.vocab;
+  args.ld = block.ld;
   args.logprobs = logprobs.data;
+  args.entropies = entropies.data;
   args.totals = &sums;
-  if (check_status(env, "echoLoss", echo_loss(args))) write_totals(sums, totals.data);
-  return env.Undefined();
+  if (!check_status(env, "echoLoss", echo_loss(args))) return env.Undefined();
+  return totals_object(env, sums, args);
 }
 
+// (block, targets, { temperature, logitSoftcap }, logprobsOut, entropiesOut | null)
 Napi::Value token_logprobs_call(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  View<float> logits, logprobs;
+  View<float> logprobs, entropies;
   View<int32_t> targets;
-  int64_t vocab = 0, ld = 0;
-  double temperature = 0;
-  if (!take(info[3], "targets", -1, targets)) return env.Undefined();
+  Napi::Object options;
+  if (!take(info[1], "targets", -1, targets) || !take_object(info[2], "options", options)) return env.Undefined();
   const int64_t rows = targets.length;
-  if (!take_integer(info[1], "vocabSize", 1, INT32_MAX, vocab) || !take_integer(info[2], "ld", vocab, most, ld) ||
-      !take(info[0], "logits", rows * ld, logits) || !take_number(info[4], "temperature", temperature) ||
-      !take(info[5], "logprobsOut", rows, logprobs))
+  Block block;
+  double temperature = 0, softcap = 0;
+  if (!take_block(info[0], rows, block) || !take_number(options.Get("temperature"), "temperature", temperature) ||
+      !take_number(options.Get("logitSoftcap"), "logitSoftcap", softcap) || !take(info[3], "logprobsOut", rows, logprobs) ||
+      !take_optional(info[4], "entropiesOut", rows, entropies))
     return env.Undefined();
   TokenLogprobsArgs args{};
-  args.logits = logits.data;
+  args.logits = block.logits;
+  args.logits_type = block.type;
   args.rows = rows;
-  args.vocab = vocab;
-  args.ld = ld;
+  args.vocab = block.vocab;
+  args.ld = block.ld;
   args.targets = targets.data;
   args.temperature = static_cast<float>(temperature);
+  args.logit_softcap = static_cast<float>(softcap);
   args.logprobs = logprobs.data;
+  args.entropies = entropies.data;
   check_status(env, "tokenLogprobs", token_logprobs(args));
   return env.Undefined();
 }

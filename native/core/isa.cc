@@ -35,9 +35,15 @@ Isa detect() {
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return Isa::scalar;
   if (!(b & (1u << 5))) return Isa::scalar;
   const uint32_t avx512 = (1u << 16) | (1u << 17) | (1u << 30) | (1u << 31);  // f, dq, bw, vl
-  if ((b & avx512) == avx512 && (saved & 0xe6) == 0xe6) return Isa::avx512;
-  return Isa::avx2;
+  if ((b & avx512) != avx512 || (saved & 0xe6) != 0xe6) return Isa::avx2;
+  if (a < 1 || !__get_cpuid_count(7, 1, &a, &b, &c, &d)) return Isa::avx512;
+  return a & (1u << 5) ? Isa::avx512bf16 : Isa::avx512;
 }
+
+#elif defined(__aarch64__)
+
+// Every 64-bit ARM has it.
+Isa detect() { return Isa::neon; }
 
 #else
 
@@ -53,7 +59,7 @@ Isa best() {
 Isa initial() {
   const char* wanted = std::getenv("ECHO_GRPO_ISA");
   if (wanted != nullptr)
-    for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512})
+    for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512, Isa::avx512bf16, Isa::neon})
       if (std::strcmp(wanted, isa_name(isa)) == 0 && isa_supported(isa)) return isa;
   return best();
 }
@@ -67,7 +73,10 @@ std::atomic<int>& active() {
 
 Isa active_isa() { return static_cast<Isa>(active().load(std::memory_order_relaxed)); }
 
-bool isa_supported(Isa isa) { return static_cast<int>(isa) <= static_cast<int>(best()); }
+bool isa_supported(Isa isa) {
+  if (isa == Isa::scalar) return true;
+  return (isa == Isa::neon) == (best() == Isa::neon) && static_cast<int>(isa) <= static_cast<int>(best());
+}
 
 bool set_active_isa(Isa isa) {
   if (!isa_supported(isa)) return false;
@@ -77,6 +86,8 @@ bool set_active_isa(Isa isa) {
 
 const char* isa_name(Isa isa) {
   switch (isa) {
+    case Isa::neon: return "neon";
+    case Isa::avx512bf16: return "avx512bf16";
     case Isa::avx512: return "avx512";
     case Isa::avx2: return "avx2";
     default: return "scalar";

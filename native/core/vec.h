@@ -1,5 +1,5 @@
-// float32 vectors of a tier: 16 lanes (avx512), 8 (avx2) or 4 (scalar: compiler vectors, whatever the baseline offers). To be included
-// by tier units only. Everything is static: see isa.h.
+// float32 vectors of a tier: 16 lanes (avx512, avx512bf16), 8 (avx2) or 4 (neon; scalar: compiler vectors, whatever the baseline offers).
+// To be included by tier units only. Everything is static: see isa.h.
 #pragma once
 
 #include <stdint.h>
@@ -7,6 +7,8 @@
 
 #if defined(__AVX2__) || defined(__AVX512F__)
 #include <immintrin.h>
+#elif defined(ECHO_NEON)
+#include <arm_neon.h>
 #endif
 
 #ifndef ECHO_TIER
@@ -14,6 +16,7 @@
 #endif
 
 #define ECHO_INLINE static inline __attribute__((always_inline))
+#define ECHO_INLINE_MEMBER inline __attribute__((always_inline))
 
 namespace echo {
 namespace ECHO_TIER {
@@ -43,8 +46,14 @@ ECHO_INLINE Vec vec_div(Vec a, Vec b) { return _mm512_div_ps(a, b); }
 ECHO_INLINE Vec vec_sqrt(Vec a) { return _mm512_sqrt_ps(a); }
 // a * b + c: fused here and in avx2, two roundings in scalar.
 ECHO_INLINE Vec vec_madd(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
-// The larger one; `b` where `a` is NaN.
+// The larger one, the smaller one; `b` where one of them is NaN.
 ECHO_INLINE Vec vec_max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
+ECHO_INLINE Vec vec_min(Vec a, Vec b) { return _mm512_min_ps(a, b); }
+ECHO_INLINE Vec vec_abs(Vec a) { return _mm512_abs_ps(a); }
+// a < b ? x : y, lane by lane; y where a or b is NaN.
+ECHO_INLINE Vec vec_less(Vec a, Vec b, Vec x, Vec y) {
+  return _mm512_mask_mov_ps(y, _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), x);
+}
 ECHO_INLINE bool vec_any_greater(Vec a, Vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ) != 0; }
 // Over the lanes, none of which may be NaN.
 ECHO_INLINE float vec_largest(Vec a) { return _mm512_reduce_max_ps(a); }
@@ -87,6 +96,9 @@ ECHO_INLINE Vec vec_div(Vec a, Vec b) { return _mm256_div_ps(a, b); }
 ECHO_INLINE Vec vec_sqrt(Vec a) { return _mm256_sqrt_ps(a); }
 ECHO_INLINE Vec vec_madd(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
 ECHO_INLINE Vec vec_max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
+ECHO_INLINE Vec vec_min(Vec a, Vec b) { return _mm256_min_ps(a, b); }
+ECHO_INLINE Vec vec_abs(Vec a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+ECHO_INLINE Vec vec_less(Vec a, Vec b, Vec x, Vec y) { return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ)); }
 ECHO_INLINE float vec_largest(Vec a) {
   __m128 m = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
   m = _mm_max_ps(m, _mm_movehl_ps(m, m));
@@ -108,6 +120,60 @@ ECHO_INLINE Vec vec_exp2(Vec a) {
   p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f));
   const __m256i bits = _mm256_add_epi32(_mm256_castps_si256(p), _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23));
   return _mm256_andnot_ps(vanishes, _mm256_castsi256_ps(bits));
+}
+
+#elif defined(ECHO_NEON)
+
+using Vec = float32x4_t;
+constexpr int lanes = 4;
+
+ECHO_INLINE Vec vec_set(float x) { return vdupq_n_f32(x); }
+ECHO_INLINE Vec vec_load(const float* p) { return vld1q_f32(p); }
+ECHO_INLINE void vec_store(float* p, Vec v) { vst1q_f32(p, v); }
+ECHO_INLINE Vec vec_load_part(const float* p, int n, float fill) {
+  float buffer[lanes] = {fill, fill, fill, fill};
+  memcpy(buffer, p, static_cast<size_t>(n) * sizeof(float));
+  return vld1q_f32(buffer);
+}
+ECHO_INLINE void vec_store_part(float* p, Vec v, int n) {
+  float buffer[lanes];
+  vst1q_f32(buffer, v);
+  memcpy(p, buffer, static_cast<size_t>(n) * sizeof(float));
+}
+ECHO_INLINE Vec vec_replace(Vec v, int lane, float x) {
+  float buffer[lanes];
+  vst1q_f32(buffer, v);
+  buffer[lane] = x;
+  return vld1q_f32(buffer);
+}
+ECHO_INLINE Vec vec_add(Vec a, Vec b) { return vaddq_f32(a, b); }
+ECHO_INLINE Vec vec_sub(Vec a, Vec b) { return vsubq_f32(a, b); }
+ECHO_INLINE Vec vec_mul(Vec a, Vec b) { return vmulq_f32(a, b); }
+ECHO_INLINE Vec vec_div(Vec a, Vec b) { return vdivq_f32(a, b); }
+ECHO_INLINE Vec vec_sqrt(Vec a) { return vsqrtq_f32(a); }
+ECHO_INLINE Vec vec_madd(Vec a, Vec b, Vec c) { return vfmaq_f32(c, a, b); }
+// Selected, not vmaxq: that one keeps a NaN of either side.
+ECHO_INLINE Vec vec_max(Vec a, Vec b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
+ECHO_INLINE Vec vec_min(Vec a, Vec b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
+ECHO_INLINE Vec vec_abs(Vec a) { return vabsq_f32(a); }
+ECHO_INLINE Vec vec_less(Vec a, Vec b, Vec x, Vec y) { return vbslq_f32(vcltq_f32(a, b), x, y); }
+ECHO_INLINE float vec_largest(Vec a) { return vmaxvq_f32(a); }
+ECHO_INLINE bool vec_any_greater(Vec a, Vec b) { return vmaxvq_u32(vcgtq_f32(a, b)) != 0; }
+// 2^a for a <= 0, to 2 ulp: 0 -> 1 exactly, below -126 -> 0, NaN -> NaN.
+ECHO_INLINE Vec vec_exp2(Vec a) {
+  const Vec low = vdupq_n_f32(-126.0f);
+  const uint32x4_t vanishes = vcltq_f32(a, low);
+  const Vec b = vbslq_f32(vanishes, low, a);  // a NaN stays
+  const Vec n = vrndnq_f32(b);
+  const Vec r = vsubq_f32(b, n);
+  Vec p = vdupq_n_f32(0x1.5bba14p-10f);
+  p = vfmaq_f32(vdupq_n_f32(0x1.3cea88p-7f), p, r);
+  p = vfmaq_f32(vdupq_n_f32(0x1.c6b752p-5f), p, r);
+  p = vfmaq_f32(vdupq_n_f32(0x1.ebf9bcp-3f), p, r);
+  p = vfmaq_f32(vdupq_n_f32(0x1.62e42ap-1f), p, r);
+  p = vfmaq_f32(vdupq_n_f32(1.0f), p, r);
+  const int32x4_t bits = vaddq_s32(vreinterpretq_s32_f32(p), vshlq_n_s32(vcvtq_s32_f32(n), 23));
+  return vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_s32(bits), vanishes));
 }
 
 #else
@@ -146,6 +212,9 @@ ECHO_INLINE Vec vec_sqrt(Vec a) {
 }
 ECHO_INLINE Vec vec_madd(Vec a, Vec b, Vec c) { return a * b + c; }
 ECHO_INLINE Vec vec_max(Vec a, Vec b) { return vec_select((VecInt)(a > b), a, b); }
+ECHO_INLINE Vec vec_min(Vec a, Vec b) { return vec_select((VecInt)(a < b), a, b); }
+ECHO_INLINE Vec vec_abs(Vec a) { return (Vec)((VecInt)a & 0x7fffffff); }
+ECHO_INLINE Vec vec_less(Vec a, Vec b, Vec x, Vec y) { return vec_select((VecInt)(a < b), x, y); }
 ECHO_INLINE float vec_largest(Vec a) {
   const float low = a[0] > a[1] ? a[0] : a[1];
   const float high = a[2] > a[3] ? a[2] : a[3];
@@ -176,6 +245,23 @@ ECHO_INLINE Vec vec_exp2(Vec a) {
 }
 
 #endif
+
+// tanh to 3 ulp: an odd polynomial where 1 - exp would cancel, elsewhere (1 - e) / (1 + e) with e = exp(-2 |u|). NaN -> NaN.
+ECHO_INLINE Vec vec_tanh(Vec u) {
+  const Vec magnitude = vec_abs(u);
+  const Vec square = vec_mul(u, u);
+  Vec p = vec_set(-5.70498872745e-3f);
+  p = vec_madd(p, square, vec_set(2.06390887954e-2f));
+  p = vec_madd(p, square, vec_set(-5.37397155531e-2f));
+  p = vec_madd(p, square, vec_set(1.33314422036e-1f));
+  p = vec_madd(p, square, vec_set(-3.33332819422e-1f));
+  const Vec small = vec_madd(vec_mul(p, square), u, u);
+  const Vec one = vec_set(1.0f);
+  const Vec e = vec_exp2(vec_mul(magnitude, vec_set(-2 * 1.44269504088896340736f)));
+  const Vec large = vec_div(vec_sub(one, e), vec_add(one, e));
+  const Vec signed_large = vec_less(u, vec_set(0.0f), vec_sub(vec_set(0.0f), large), large);
+  return vec_less(magnitude, vec_set(0.625f), small, signed_large);
+}
 
 }  // namespace ECHO_TIER
 }  // namespace echo

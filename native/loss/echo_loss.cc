@@ -11,32 +11,62 @@
 #include "token_logprobs.h"
 
 namespace echo {
-namespace {
 
-const RowKernels& kernels() {
+const RowKernels& active_row_kernels() {
 #if defined(__x86_64__)
+  if (active_isa() == Isa::avx512bf16) return avx512bf16::row_kernels;
   if (active_isa() == Isa::avx512) return avx512::row_kernels;
   if (active_isa() == Isa::avx2) return avx2::row_kernels;
+#elif defined(__aarch64__)
+  if (active_isa() == Isa::neon) return neon::row_kernels;
 #endif
   return scalar::row_kernels;
 }
 
+namespace {
+
 // Rows per chunk: about 64 KiB of logits, so that small vocabularies do not pay for a counter per row.
 int64_t row_grain(int64_t ld) { return ld >= 16384 ? 1 : 16384 / ld; }
 
-bool bad_block(int64_t rows, int64_t vocab, int64_t ld, float temperature) {
-  return rows < 0 || vocab < 1 || ld < vocab || !(temperature > 0) || std::isinf(temperature);
+bool bad_block(int64_t rows, int64_t vocab, int64_t ld, float temperature, Dtype type, float softcap) {
+  return rows < 0 || vocab < 1 || ld < vocab || !(temperature > 0) || std::isinf(temperature) || static_cast<int32_t>(type) < 0 ||
+         static_cast<int32_t>(type) > 2 || !(softcap >= 0) || std::isinf(softcap);
 }
+
+bool bad_options(const EchoLossArgs& a) {
+  const bool narrowed = a.logits_type == Dtype::float32 && a.gradient_type == Dtype::bfloat16;
+  const bool kl = a.reference_logprobs != nullptr;
+  return (a.gradient_type != a.logits_type && !narrowed) || (kl && (a.kl_estimator < 1 || a.kl_estimator > 3));
+}
+
+// A float32 row for each worker, if the rows need one.
+class Scratch {
+ public:
+  Scratch(bool needed, int64_t vocab)
+      : stride_(needed ? (vocab + 31) / 16 * 16 : 0),
+        data_(needed ? new (std::nothrow) float[static_cast<size_t>(stride_ * thread_count())] : nullptr) {}
+  ~Scratch() { delete[] data_; }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+
+  bool allocated() const { return stride_ == 0 || data_ != nullptr; }
+  float* of(int worker) const { return data_ == nullptr ? nullptr : data_ + worker * stride_; }
+
+ private:
+  int64_t stride_;
+  float* data_;
+};
 
 struct EchoJob {
   const EchoLossArgs* args;
   const RowKernels* kernels;
+  const Scratch* scratch;
   EchoRow* rows;
 };
 
-void run_echo(void* context, int64_t begin, int64_t end, int) {
+void run_echo(void* context, int64_t begin, int64_t end, int worker) {
   const EchoJob& job = *static_cast<EchoJob*>(context);
-  job.kernels->echo_rows(*job.args, begin, end, job.rows);
+  job.kernels->echo_rows(*job.args, begin, end, job.scratch->of(worker), job.rows);
 }
 
 // In row order, in float64: the same on any number of threads.
@@ -52,8 +82,14 @@ EchoLossTotals sum_rows(const EchoLossArgs& args, const EchoRow* rows) {
       t.action_tokens++;
       if (r.clipped_low) t.clipped_low++;
       if (r.clipped_high) t.clipped_high++;
+      if (r.clipped_dual) t.clipped_dual++;
       if (!r.empty) {
         t.policy_loss -= action * r.surrogate;
+        t.surrogate_sum += r.surrogate;
+        t.kl_loss += action * (args.kl_coefficient * r.kl);
+        t.kl_sum += r.kl;
+        t.entropy_loss -= action * (args.entropy_coefficient * r.entropy);
+        t.entropy_sum += r.entropy;
         t.action_nll_sum -= r.logprob;
         t.ratio_sum += r.ratio;
         if (r.ratio > t.ratio_max) t.ratio_max = r.ratio;
@@ -74,7 +110,8 @@ EchoLossTotals sum_rows(const EchoLossArgs& args, const EchoRow* rows) {
 }  // namespace
 
 Status echo_loss(const EchoLossArgs& args) {
-  if (bad_block(args.rows, args.vocab, args.ld, args.temperature)) return Status::invalid_argument;
+  if (bad_block(args.rows, args.vocab, args.ld, args.temperature, args.logits_type, args.logit_softcap) || bad_options(args))
+    return Status::invalid_argument;
   if (args.totals == nullptr) return Status::invalid_argument;
   if (args.rows == 0) {
     *args.totals = {};
@@ -88,15 +125,19 @@ Status echo_loss(const EchoLossArgs& args) {
         (args.targets[i] < 0 || args.targets[i] >= args.vocab))
       return Status::target_out_of_range;
 
+  const Scratch scratch(needs_scratch(args.logits_type, args.logit_softcap), args.vocab);
+  if (!scratch.allocated()) return Status::out_of_memory;
   EchoRow* rows = new (std::nothrow) EchoRow[static_cast<size_t>(args.rows)];
   if (rows == nullptr) return Status::out_of_memory;
-  EchoJob job{&args, &kernels(), rows};
+  EchoJob job{&args, &active_row_kernels(), &scratch, rows};
   parallel_for(args.rows, row_grain(args.ld), run_echo, &job);
   *args.totals = sum_rows(args, rows);
   if (args.logprobs != nullptr)
     for (int64_t i = 0; i < args.rows; i++) args.logprobs[i] = rows[i].logprob;
   if (args.nll_at_one_rows != nullptr)
     for (int64_t i = 0; i < args.rows; i++) args.nll_at_one_rows[i] = rows[i].nll_at_one;
+  if (args.entropies != nullptr)
+    for (int64_t i = 0; i < args.rows; i++) args.entropies[i] = rows[i].entropy;
   delete[] rows;
   return Status::ok;
 }
@@ -106,11 +147,12 @@ namespace {
 struct LogprobJob {
   const TokenLogprobsArgs* args;
   const RowKernels* kernels;
+  const Scratch* scratch;
 };
 
-void run_logprobs(void* context, int64_t begin, int64_t end, int) {
+void run_logprobs(void* context, int64_t begin, int64_t end, int worker) {
   const LogprobJob& job = *static_cast<LogprobJob*>(context);
-  job.kernels->logprob_rows(*job.args, begin, end);
+  job.kernels->logprob_rows(*job.args, begin, end, job.scratch->of(worker));
 }
 
 struct UpdateJob {
@@ -127,18 +169,21 @@ void run_update(void* context, int64_t begin, int64_t end, int) {
 }  // namespace
 
 Status token_logprobs(const TokenLogprobsArgs& args) {
-  if (bad_block(args.rows, args.vocab, args.ld, args.temperature)) return Status::invalid_argument;
+  if (bad_block(args.rows, args.vocab, args.ld, args.temperature, args.logits_type, args.logit_softcap))
+    return Status::invalid_argument;
   if (args.rows == 0) return Status::ok;
   if (args.logits == nullptr || args.targets == nullptr || args.logprobs == nullptr) return Status::invalid_argument;
   for (int64_t i = 0; i < args.rows; i++)
     if (args.targets[i] >= args.vocab) return Status::target_out_of_range;
-  LogprobJob job{&args, &kernels()};
+  const Scratch scratch(needs_scratch(args.logits_type, args.logit_softcap), args.vocab);
+  if (!scratch.allocated()) return Status::out_of_memory;
+  LogprobJob job{&args, &active_row_kernels(), &scratch};
   parallel_for(args.rows, row_grain(args.ld), run_logprobs, &job);
   return Status::ok;
 }
 
 void in_place_update(float* x, int64_t rows, int64_t ld) {
-  UpdateJob job{x, ld, &kernels()};
+  UpdateJob job{x, ld, &active_row_kernels()};
   parallel_for(rows, row_grain(ld), run_update, &job);
 }
 

@@ -12,6 +12,8 @@ namespace echo {
 struct EchoRow {
   double ratio;
   double surrogate;
+  double kl;
+  float entropy;
   float logprob;
   float nll_at_one;
   bool weighted;
@@ -19,12 +21,14 @@ struct EchoRow {
   bool nonfinite;
   bool clipped_low;
   bool clipped_high;
+  bool clipped_dual;
 };
 
 struct RowKernels {
-  // Rows [begin, end): gradient in place, one EchoRow each at rows[i].
-  void (*echo_rows)(const EchoLossArgs& args, int64_t begin, int64_t end, EchoRow* rows);
-  void (*logprob_rows)(const TokenLogprobsArgs& args, int64_t begin, int64_t end);
+  // Rows [begin, end): gradient in place, one EchoRow each at rows[i]. scratch: null, or where needs_scratch says so memory for one row
+  // of float32.
+  void (*echo_rows)(const EchoLossArgs& args, int64_t begin, int64_t end, float* scratch, EchoRow* rows);
+  void (*logprob_rows)(const TokenLogprobsArgs& args, int64_t begin, int64_t end, float* scratch);
   // x += 1 in place over a row: the yardstick of bench/loss.ts.
   void (*update_row)(float* x, int64_t n);
 };
@@ -39,6 +43,19 @@ extern const RowKernels row_kernels;
 namespace avx512 {
 extern const RowKernels row_kernels;
 }
+namespace avx512bf16 {
+extern const RowKernels row_kernels;
+}
+#elif defined(__aarch64__)
+namespace neon {
+extern const RowKernels row_kernels;
+}
 #endif
+
+// Those of the active tier.
+const RowKernels& active_row_kernels();
+
+// Whether the row kernels read a float32 copy of each row.
+inline bool needs_scratch(Dtype type, float softcap) { return type == Dtype::float16 || softcap > 0.0f; }
 
 }  // namespace echo

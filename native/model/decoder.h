@@ -26,21 +26,6 @@ struct PackedBatch {
   int64_t sequences;
 };
 
-// Row vectors of the whole batch, as in echo_loss.h.
-struct DecoderLoss {
-  const int32_t* targets;
-  const float* action_weights;
-  const float* observation_weights;
-  const float* advantages;
-  const float* old_logprobs;  // may be null
-  float temperature;
-  float epsilon_low;
-  float epsilon_high;
-  float log_ratio_clamp;
-  float grad_scale;
-  bool nll_at_one;
-};
-
 class Decoder {
  public:
   // Null when there is no memory. Parameters start at 0.
@@ -51,7 +36,8 @@ class Decoder {
   const std::shared_ptr<Buffer<float>>& values() const { return values_; }
   const std::shared_ptr<Buffer<float>>& gradients() const { return gradients_; }
 
-  Status forward_backward(const PackedBatch& batch, const DecoderLoss& loss, EchoLossTotals* totals);
+  // loss: options and row vectors of the whole batch; its block of logits and its outputs are not used.
+  Status forward_backward(const PackedBatch& batch, const EchoLossArgs& loss, EchoLossTotals* totals);
   // out[t] = log p(ids[t + 1] | ids[..t]) at temperature; 0 on the last row of a sequence.
   Status logprobs(const PackedBatch& batch, float temperature, float* out);
   Status logits(const PackedBatch& batch, float* out);
@@ -121,7 +107,7 @@ class Decoder {
   void forward_attention(const Group& group, int64_t layer);
   // final_x_ holds the gathered rows; writes hidden_ (normed) and final_rstd_.
   void norm_head_rows(const int32_t* rows, int64_t count);
-  Status head_loss(const Group& group, const DecoderLoss& loss, EchoLossTotals* totals);
+  Status head_loss(const Group& group, const EchoLossArgs& loss, EchoLossTotals* totals);
   void backward(const Group& group);
   void backward_layer(const Group& group, int64_t layer);
   void backward_embedding(const Group& group);
@@ -148,7 +134,7 @@ class Decoder {
   int64_t worker_stride_ = 0;
   // Head workspace.
   Buffer<int32_t> head_rows_, head_targets_;
-  Buffer<float> head_weights_;  // action, observation, advantages, old log-probabilities
+  Buffer<float> head_vectors_;  // row vectors of the loss
   Buffer<float> final_x_, hidden_, d_hidden_, final_rstd_, logits_;
   // Backward workspace.
   Buffer<float> backward_;

@@ -14,7 +14,7 @@ int64_t padded(int64_t n) { return (n + 15) / 16 * 16; }
 
 }  // namespace
 
-Status Decoder::forward_backward(const PackedBatch& batch, const DecoderLoss& loss, EchoLossTotals* totals) {
+Status Decoder::forward_backward(const PackedBatch& batch, const EchoLossArgs& loss, EchoLossTotals* totals) {
   ensure_packed();
   *totals = EchoLossTotals{};
   const int64_t d = config_.hidden, ff = config_.intermediate;

@@ -175,7 +175,7 @@ Status Decoder::logprobs(const PackedBatch& batch, float temperature, float* out
     for (int64_t begin = 0; begin < count; begin += chunk) {
       const int64_t rows = std::min(chunk, count - begin);
       gemm({rows, vocab, d, hidden_.data() + begin * d, d, false, head_.data(), 0, true, logits_.data(), vocab, false});
-      float* logprobs = head_weights_.data();
+      float* logprobs = head_vectors_.data();
       const Status status = token_logprobs({logits_.data(), rows, vocab, vocab, head_targets_.data() + begin, temperature, logprobs});
       if (status != Status::ok) return status;
       for (int64_t i = 0; i < rows; i++) out[group.first_row + head_rows_[begin + i]] = logprobs[i];

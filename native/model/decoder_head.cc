@@ -13,10 +13,16 @@ namespace {
 constexpr int64_t logits_floats = 4 << 20;
 constexpr int64_t fewest_chunk_rows = 128;
 constexpr int64_t most_chunk_rows = 1024;
+constexpr int row_vectors = 7;
 
 void add_totals(const EchoLossTotals& part, EchoLossTotals* sum) {
   sum->policy_loss += part.policy_loss;
   sum->observation_loss += part.observation_loss;
+  sum->kl_loss += part.kl_loss;
+  sum->entropy_loss += part.entropy_loss;
+  sum->surrogate_sum += part.surrogate_sum;
+  sum->kl_sum += part.kl_sum;
+  sum->entropy_sum += part.entropy_sum;
   sum->observation_nll_sum += part.observation_nll_sum;
   sum->observation_nll_at_one_sum += part.observation_nll_at_one_sum;
   sum->action_nll_sum += part.action_nll_sum;
@@ -26,6 +32,7 @@ void add_totals(const EchoLossTotals& part, EchoLossTotals* sum) {
   sum->observation_tokens += part.observation_tokens;
   sum->clipped_low += part.clipped_low;
   sum->clipped_high += part.clipped_high;
+  sum->clipped_dual += part.clipped_dual;
   sum->nonfinite_rows += part.nonfinite_rows;
 }
 
@@ -37,7 +44,7 @@ int64_t Decoder::head_chunk_rows() const {
 
 bool Decoder::reserve_head(int64_t rows, int64_t chunk) {
   const int64_t d = config_.hidden;
-  return head_rows_.reserve(rows) && head_targets_.reserve(rows) && head_weights_.reserve(4 * rows) && final_x_.reserve(rows * d) &&
+  return head_rows_.reserve(rows) && head_targets_.reserve(rows) && head_vectors_.reserve(row_vectors * rows) && final_x_.reserve(rows * d) &&
          hidden_.reserve(rows * d) && d_hidden_.reserve(rows * d) && final_rstd_.reserve(rows) &&
          logits_.reserve(chunk * config_.vocab);
 }
@@ -53,23 +60,21 @@ void Decoder::norm_head_rows(const int32_t* rows, int64_t count) {
   });
 }
 
-Status Decoder::head_loss(const Group& group, const DecoderLoss& loss, EchoLossTotals* totals) {
+Status Decoder::head_loss(const Group& group, const EchoLossArgs& loss, EchoLossTotals* totals) {
   const int64_t d = config_.hidden, vocab = config_.vocab, chunk = head_chunk_rows();
   if (!reserve_head(group.rows, chunk)) return Status::out_of_memory;
-  float* action_weights = head_weights_.data();
-  float* observation_weights = action_weights + group.rows;
-  float* advantages = observation_weights + group.rows;
-  float* old_logprobs = advantages + group.rows;
+  // The row vectors of the rows that carry a weight, one after the other.
+  const float* EchoLossArgs::*const vectors[row_vectors] = {
+      &EchoLossArgs::action_weights, &EchoLossArgs::observation_weights, &EchoLossArgs::advantages,        &EchoLossArgs::old_logprobs,
+      &EchoLossArgs::log_ratios,     &EchoLossArgs::rollout_weights,     &EchoLossArgs::reference_logprobs};
   int64_t count = 0;
   for (int64_t i = 0; i < group.rows; i++) {
     const int64_t row = group.first_row + i;
     if (loss.action_weights[row] == 0.0f && loss.observation_weights[row] == 0.0f) continue;
     head_rows_[count] = static_cast<int32_t>(i);
     head_targets_[count] = loss.targets[row];
-    action_weights[count] = loss.action_weights[row];
-    observation_weights[count] = loss.observation_weights[row];
-    advantages[count] = loss.advantages[row];
-    if (loss.old_logprobs != nullptr) old_logprobs[count] = loss.old_logprobs[row];
+    for (int v = 0; v < row_vectors; v++)
+      if (loss.*vectors[v] != nullptr) head_vectors_[v * group.rows + count] = (loss.*vectors[v])[row];
     count++;
   }
   norm_head_rows(head_rows_.data(), count);
@@ -78,24 +83,17 @@ Status Decoder::head_loss(const Group& group, const DecoderLoss& loss, EchoLossT
     const float* hidden = hidden_.data() + begin * d;
     gemm({rows, vocab, d, hidden, d, false, head_.data(), 0, true, logits_.data(), vocab, false});
     EchoLossTotals part;
-    const Status status = echo_loss({.logits = logits_.data(),
-                                     .rows = rows,
-                                     .vocab = vocab,
-                                     .ld = vocab,
-                                     .targets = head_targets_.data() + begin,
-                                     .action_weights = action_weights + begin,
-                                     .observation_weights = observation_weights + begin,
-                                     .advantages = advantages + begin,
-                                     .old_logprobs = loss.old_logprobs == nullptr ? nullptr : old_logprobs + begin,
-                                     .temperature = loss.temperature,
-                                     .epsilon_low = loss.epsilon_low,
-                                     .epsilon_high = loss.epsilon_high,
-                                     .log_ratio_clamp = loss.log_ratio_clamp,
-                                     .grad_scale = loss.grad_scale,
-                                     .nll_at_one = loss.nll_at_one,
-                                     .logprobs = nullptr,
-                                     .nll_at_one_rows = nullptr,
-                                     .totals = &part});
+    EchoLossArgs args = loss;
+    args.logits = logits_.data();
+    args.logits_type = args.gradient_type = Dtype::float32;
+    args.rows = rows;
+    args.vocab = args.ld = vocab;
+    args.targets = head_targets_.data() + begin;
+    for (int v = 0; v < row_vectors; v++)
+      if (loss.*vectors[v] != nullptr) args.*vectors[v] = head_vectors_.data() + v * group.rows + begin;
+    args.logprobs = args.nll_at_one_rows = args.entropies = nullptr;
+    args.totals = &part;
+    const Status status = echo_loss(args);
     if (status != Status::ok) return status;
     add_totals(part, totals);
     const GemmArgs products[] = {

@@ -14,6 +14,10 @@ extern const ModelKernels model_kernels;
 namespace avx512 {
 extern const ModelKernels model_kernels;
 }
+#elif defined(__aarch64__)
+namespace neon {
+extern const ModelKernels model_kernels;
+}
 #endif
 
 const ModelKernels& model_kernels() {
@@ -22,7 +26,11 @@ const ModelKernels& model_kernels() {
     case Isa::avx2:
       return avx2::model_kernels;
     case Isa::avx512:
+    case Isa::avx512bf16:
       return avx512::model_kernels;
+#elif defined(__aarch64__)
+    case Isa::neon:
+      return neon::model_kernels;
 #endif
     default:
       return scalar::model_kernels;

@@ -37,6 +37,10 @@ extern const OptimKernels optim_kernels;
 namespace avx512 {
 extern const OptimKernels optim_kernels;
 }
+#elif defined(__aarch64__)
+namespace neon {
+extern const OptimKernels optim_kernels;
+}
 #endif
 
 // Those of the active tier.

@@ -7,19 +7,27 @@ import type { LossOptions } from "../../lib/loss/loss-options.js";
 import { resolveLossOptions } from "../../lib/loss/resolve-loss-options.js";
 import { tokenLogprobs } from "../../lib/loss/token-logprobs.js";
 import { copyBlock, type RandomBlock, randomBlock } from "./random-block.js";
+import { sequenceBlock } from "./sequence-block.js";
 
-function fallBack(block: RandomBlock & { onPolicy?: boolean }, options: LossOptions = {}) {
+function fallBack(
+  block: RandomBlock & { onPolicy?: boolean; samplerLogprobs?: Float32Array; cuSeqLens?: Int32Array },
+  options: LossOptions = {},
+) {
   const { logits, vocabSize: vocab, ld, targets } = block;
   const logprobs = new Float32Array(targets.length);
+  const entropies = new Float32Array(targets.length);
   const metrics = fallbackLoss({
     logits,
     vocab,
     ld,
+    gradientDtype: "float32",
     rows: checkLossRows("test", block, targets.length, vocab),
+    input: block,
     options: resolveLossOptions("test", options),
     logprobs,
+    entropies,
   });
-  return { metrics, logprobs };
+  return { metrics, logprobs, entropies };
 }
 
 function expectClose(actual: ArrayLike<number>, expected: ArrayLike<number>): void {
@@ -48,14 +56,26 @@ describe("the loss in TypeScript", () => {
       },
       false,
     ],
+    ["cispo and KL", { surrogate: "cispo", klCoefficient: 0.1, klEstimator: "k2" }, false],
+    [
+      "whole sequences",
+      {
+        ratioLevel: "sequence",
+        rolloutCorrection: { level: "sequence", mode: "truncate", cap: 1.1 },
+        dualClip: 2,
+        entropyCoefficient: 0.1,
+        logitSoftcap: 4,
+      },
+      false,
+    ],
     ["no clamp", { logRatioClamp: false, temperature: 1.5 }, false],
   ])("writes what the addon writes: %s", (_, options, onPolicy) => {
     const padded = 37;
-    const block = { ...randomBlock(11, 24, 33, padded), onPolicy };
+    const block = { ...sequenceBlock(11, 24, 33, padded), onPolicy };
     // Rows without weight are not read.
     block.logits.fill(Number.NaN, 2 * padded, 3 * padded);
-    const native = copyBlock(block);
-    const expected = echoLoss({ ...native, onPolicy, ...options });
+    const native = { ...block, logits: block.logits.slice() };
+    const expected = echoLoss({ ...native, ...options });
     const actual = fallBack(block, options);
     expectClose(block.logits, native.logits);
     expectClose(actual.logprobs, expected.logprobs);
@@ -91,11 +111,22 @@ describe("log-probabilities in TypeScript", () => {
     const before = logits.slice();
     const skipped = targets.map((target, t) => (t % 3 === 2 ? -1 : target));
     const actual = new Float32Array(9).fill(7);
-    fallbackLogprobs(logits, vocabSize, ld, skipped, 0.8, actual);
+    const block16 = { logits: Uint16Array.from(logits), vocab: vocabSize, ld };
+    const options = { temperature: 0.8, logitSoftcap: 5 };
+    expect(() => fallbackLogprobs("test", block16, skipped, options, actual, null)).toThrow(
+      expect.objectContaining({ code: "ERR_UNSUPPORTED" }) as Error,
+    );
+    const entropies = new Float32Array(9);
+    const expectedEntropies = new Float32Array(9);
+    fallbackLogprobs("test", { logits, vocab: vocabSize, ld }, skipped, options, actual, entropies);
     expect(logits).toEqual(before);
-    expectClose(actual, tokenLogprobs({ logits, vocabSize, ld, targets: skipped, temperature: 0.8 }));
+    expectClose(
+      actual,
+      tokenLogprobs({ logits, vocabSize, ld, targets: skipped, ...options, entropiesOut: expectedEntropies }),
+    );
+    expectClose(entropies, expectedEntropies);
     expect(Object.is(actual[2], 0)).toBe(true);
-    const loss = fallBack({ logits, vocabSize, ld, targets, ...block }, { temperature: 0.8 }).logprobs;
+    const loss = fallBack({ logits, vocabSize, ld, targets, ...block }, options).logprobs;
     for (const [t, value] of loss.entries()) if (value !== 0) expect(value).toBe(actual[t]);
   });
 });

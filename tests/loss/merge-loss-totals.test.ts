@@ -15,6 +15,12 @@ const part = (scale: number): LossTotals => ({
   clippedLow: 10 * scale,
   clippedHigh: 11 * scale,
   nonfiniteRows: 12 * scale,
+  klLoss: 13 * scale,
+  entropyLoss: 14 * scale,
+  surrogateSum: 15 * scale,
+  klSum: 16 * scale,
+  entropySum: 17 * scale,
+  clippedDual: 18 * scale,
 });
 
 describe("mergeLossTotals", () => {
@@ -22,10 +28,13 @@ describe("mergeLossTotals", () => {
     expect(mergeLossTotals([part(1), part(2), part(4)])).toEqual({ ...part(7), ratioMax: 9 });
   });
 
-  it("leaves observationNllAtOneSum out unless every part has it", () => {
-    const { observationNllAtOneSum: _, ...without } = part(1);
-    expect(mergeLossTotals([part(1), without])).not.toHaveProperty("observationNllAtOneSum");
-    expect(mergeLossTotals([])).not.toHaveProperty("observationNllAtOneSum");
-    expect(mergeLossTotals([]).ratioMax).toBe(0);
-  });
+  it.each(["observationNllAtOneSum", "klSum", "entropySum"] as const)(
+    "leaves %s out unless every part has it",
+    (field) => {
+      const { [field]: _, ...without } = part(1);
+      expect(mergeLossTotals([part(1), without as LossTotals])).not.toHaveProperty(field);
+      expect(mergeLossTotals([])).not.toHaveProperty(field);
+      expect(mergeLossTotals([]).ratioMax).toBe(0);
+    },
+  );
 });

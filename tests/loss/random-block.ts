@@ -3,17 +3,10 @@ import { CounterRandom } from "../../lib/random/counter-random.js";
 import { deriveSeed } from "../../lib/random/derive-seed.js";
 
 /** Everything `echoLoss` takes by row, with oldLogprobs present. */
-export type RandomBlock = Required<
+export type RandomBlock = { logits: Float32Array } & Required<
   Pick<
     EchoLossInput,
-    | "logits"
-    | "vocabSize"
-    | "ld"
-    | "targets"
-    | "actionWeights"
-    | "observationWeights"
-    | "advantages"
-    | "oldLogprobs"
+    "vocabSize" | "ld" | "targets" | "actionWeights" | "observationWeights" | "advantages" | "oldLogprobs"
   >
 >;
 

@@ -3,6 +3,7 @@
 import { describe, expect, it } from "vitest";
 import type { LossOptions } from "../../lib/loss/loss-options.js";
 import type { LossRows } from "../../lib/loss/loss-rows.js";
+import { resolveLossOptions } from "../../lib/loss/resolve-loss-options.js";
 import { loadNative } from "../../lib/native/load.js";
 import { createNativeDecoder } from "./create-native-decoder.js";
 
@@ -20,14 +21,7 @@ const CONFIG = {
   maxPositions: 400,
 };
 
-const OPTIONS: Required<LossOptions> = {
-  temperature: 0.9,
-  epsilonLow: 0.2,
-  epsilonHigh: 0.2,
-  logRatioClamp: 20,
-  nllAtOne: false,
-  gradScale: 1,
-};
+const OPTIONS = resolveLossOptions("test", { temperature: 0.9 });
 
 describe("native decoder refuses", () => {
   const decoder = createNativeDecoder(CONFIG);

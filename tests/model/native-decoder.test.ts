@@ -4,8 +4,8 @@ import { setImmediate } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
-import type { LossOptions } from "../../lib/loss/loss-options.js";
 import type { LossRows } from "../../lib/loss/loss-rows.js";
+import { resolveLossOptions } from "../../lib/loss/resolve-loss-options.js";
 import type { NativeDecoder, NativeDecoderConfig } from "../../lib/native/native-model.js";
 import { CounterRandom } from "../../lib/random/counter-random.js";
 import { tiers, useTier } from "../native/each-tier.js";
@@ -25,14 +25,7 @@ const CONFIG: NativeDecoderConfig = {
   maxPositions: 400,
 };
 
-const OPTIONS: Required<LossOptions> = {
-  temperature: 0.9,
-  epsilonLow: 0.2,
-  epsilonHigh: 0.2,
-  logRatioClamp: 20,
-  nllAtOne: false,
-  gradScale: 1,
-};
+const OPTIONS = resolveLossOptions("test", { temperature: 0.9 });
 
 const createDecoder = (change: Partial<NativeDecoderConfig> = {}): NativeDecoder =>
   createNativeDecoder({ ...CONFIG, ...change });

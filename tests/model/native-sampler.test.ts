@@ -2,6 +2,7 @@
 // counters and the logits dictate.
 
 import { describe, expect, it } from "vitest";
+import { resolveLossOptions } from "../../lib/loss/resolve-loss-options.js";
 import type { NativeDecoder, NativeDecoderConfig } from "../../lib/native/native-model.js";
 import { CounterRandom } from "../../lib/random/counter-random.js";
 import { philox } from "../../lib/random/philox.js";
@@ -39,14 +40,7 @@ function descend(decoder: NativeDecoder, steps: number): void {
     advantages: new Float32Array(90),
     onPolicy: true,
   };
-  const options = {
-    temperature: TEMPERATURE,
-    epsilonLow: 0.2,
-    epsilonHigh: 0.2,
-    logRatioClamp: 20,
-    nllAtOne: false,
-    gradScale: 1,
-  };
+  const options = resolveLossOptions("test", { temperature: TEMPERATURE });
   for (let step = 0; step < steps; step++) {
     decoder.zeroGradients();
     decoder.forwardBackward(ids, Int32Array.of(0, 31, 90), rows, options);

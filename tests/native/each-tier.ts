@@ -14,5 +14,5 @@ export function useTier(isa: IsaName, threads = 1): void {
 
 afterEach(() => useTier(initial.isa, initial.threads));
 
-for (const isa of ["avx2", "avx512"] as const)
+for (const isa of process.arch === "x64" ? (["avx2", "avx512", "avx512bf16"] as const) : [])
   if (!tiers.includes(isa)) console.warn(`NOT VERIFIED: tier ${isa}, which this machine does not have`);

@@ -292,7 +292,7 @@ void bad_arguments() {
 }  // namespace
 
 int main() {
-  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
+  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512, Isa::avx512bf16, Isa::neon}) {
     if (!echo::set_active_isa(isa)) {
       std::printf("NOT VERIFIED: tier %s, which this machine does not have\n", echo::isa_name(isa));
       continue;

@@ -56,7 +56,7 @@ bool equal(echo::Isa isa, int64_t m, int64_t n, int64_t k, Layout layout, bool a
 
 int main() {
   int failures = 0, cases = 0;
-  for (const echo::Isa isa : {echo::Isa::scalar, echo::Isa::avx2, echo::Isa::avx512}) {
+  for (const echo::Isa isa : {echo::Isa::scalar, echo::Isa::avx2, echo::Isa::avx512, echo::Isa::avx512bf16, echo::Isa::neon}) {
     if (!echo::set_active_isa(isa)) {
       std::printf("NOT VERIFIED: tier %s, which this machine does not have\n", echo::isa_name(isa));
       continue;

@@ -10,7 +10,13 @@ const source = `
   for (let round = 0; round < 20; round++) {
     const logits = Float32Array.from({ length: rows * vocab }, (_, k) => Math.sin(k) * 5);
     const logprobs = new Float32Array(rows);
-    native.tokenLogprobs(logits, vocab, vocab, new Int32Array(rows).fill(3), 1, logprobs);
+    native.tokenLogprobs(
+      { logits, dtype: "float32", vocab, ld: vocab },
+      new Int32Array(rows).fill(3),
+      { temperature: 1, logitSoftcap: 0 },
+      logprobs,
+      null,
+    );
     answers.push(Buffer.from(logprobs.buffer).toString("hex"));
   }
   parentPort.postMessage([...new Set(answers)]);

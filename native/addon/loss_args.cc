@@ -1,0 +1,142 @@
+#include "loss_args.h"
+
+#include <cmath>
+#include <initializer_list>
+#include <limits>
+#include <string>
+
+#include "checked.h"
+
+namespace echo::addon {
+namespace {
+
+bool take_finite(Napi::Object options, const char* name, float& out) {
+  double number = 0;
+  if (!take_number(options.Get(name), name, number)) return false;
+  out = static_cast<float>(number);
+  if (std::isfinite(out)) return true;
+  return throw_error(options.Env(), "ERR_OUT_OF_RANGE", std::string("[native] ") + name + ": expected a finite number.");
+}
+
+// false stands for `off`.
+bool take_finite_or_false(Napi::Object options, const char* name, float off, float& out) {
+  const Napi::Value value = options.Get(name);
+  out = off;
+  return (value.IsBoolean() && !value.ToBoolean().Value()) || take_finite(options, name, out);
+}
+
+bool take_choice(Napi::Object options, const char* name, std::initializer_list<const char*> choices, int32_t& out) {
+  const Napi::Value value = options.Get(name);
+  const std::string got = value.IsString() ? value.As<Napi::String>().Utf8Value() : "";
+  out = 0;
+  for (const char* choice : choices) {
+    if (got == choice) return true;
+    out++;
+  }
+  return throw_error(options.Env(), "ERR_INVALID_TYPE", std::string("[native] ") + name + ": not one of its choices.");
+}
+
+bool take_row_vector(Napi::Object vectors, const char* name, int64_t rows, const float*& out) {
+  View<float> view;
+  if (!take_optional(vectors.Get(name), name, rows, view)) return false;
+  out = view.data;
+  return true;
+}
+
+struct Named {
+  const char* name;
+  const float* values;
+};
+
+bool check_row(Napi::Env env, const EchoLossArgs& args, int64_t i, int64_t vocab) {
+  const bool acts = args.action_weights[i] != 0.0f;
+  if (!acts && args.observation_weights[i] == 0.0f) return true;
+  const auto at = [i](const char* name) { return std::string("[native] ") + name + "[" + std::to_string(i) + "]: "; };
+  for (const Named& each : {Named{"actionWeights", args.action_weights}, Named{"observationWeights", args.observation_weights}})
+    if (!std::isfinite(each.values[i])) return throw_error(env, "ERR_NON_FINITE", at(each.name) + "expected a finite number.");
+  if (acts)
+    for (const Named& each : {Named{"advantages", args.advantages}, Named{"oldLogprobs", args.old_logprobs},
+                              Named{"logRatios", args.log_ratios}, Named{"rolloutWeights", args.rollout_weights},
+                              Named{"referenceLogprobs", args.reference_logprobs}})
+      if (each.values != nullptr && !std::isfinite(each.values[i]))
+        return throw_error(env, "ERR_NON_FINITE", at(each.name) + "expected a finite number on a weighted row.");
+  if (args.targets[i] >= 0 && args.targets[i] < vocab) return true;
+  return throw_error(env, "ERR_OUT_OF_RANGE",
+                     at("targets") + "expected a token from 0 to " + std::to_string(vocab - 1) + " on a weighted row, got " +
+                         std::to_string(args.targets[i]) + ".");
+}
+
+}  // namespace
+
+bool take_loss_rows(Napi::Object vectors, int64_t rows, int64_t vocab, EchoLossArgs& args) {
+  View<int32_t> targets;
+  View<float> action_weights, observation_weights, advantages;
+  if (!take(vectors.Get("targets"), "targets", rows, targets) ||
+      !take(vectors.Get("actionWeights"), "actionWeights", rows, action_weights) ||
+      !take(vectors.Get("observationWeights"), "observationWeights", rows, observation_weights) ||
+      !take(vectors.Get("advantages"), "advantages", rows, advantages) ||
+      !take_row_vector(vectors, "oldLogprobs", rows, args.old_logprobs) ||
+      !take_row_vector(vectors, "logRatios", rows, args.log_ratios) ||
+      !take_row_vector(vectors, "rolloutWeights", rows, args.rollout_weights) ||
+      !take_row_vector(vectors, "referenceLogprobs", rows, args.reference_logprobs))
+    return false;
+  const Napi::Env env = vectors.Env();
+  if (vectors.Get("onPolicy").ToBoolean().Value()) {
+    args.old_logprobs = nullptr;
+  } else if (args.old_logprobs == nullptr && args.log_ratios == nullptr) {
+    return throw_error(env, "ERR_INVALID_TYPE", "[native] oldLogprobs: expected a Float32Array unless onPolicy is true, got none.");
+  }
+  args.targets = targets.data;
+  args.action_weights = action_weights.data;
+  args.observation_weights = observation_weights.data;
+  args.advantages = advantages.data;
+  for (int64_t i = 0; i < rows; i++)
+    if (!check_row(env, args, i, vocab)) return false;
+  return true;
+}
+
+bool take_loss_options(Napi::Object options, EchoLossArgs& args) {
+  constexpr float off = std::numeric_limits<float>::infinity();
+  int32_t surrogate = 0;
+  if (!take_finite(options, "temperature", args.temperature) || !take_finite(options, "epsilonLow", args.epsilon_low) ||
+      !take_finite(options, "epsilonHigh", args.epsilon_high) || !take_finite(options, "gradScale", args.grad_scale) ||
+      !take_finite(options, "klCoefficient", args.kl_coefficient) ||
+      !take_finite(options, "entropyCoefficient", args.entropy_coefficient) ||
+      !take_finite_or_false(options, "logRatioClamp", off, args.log_ratio_clamp) ||
+      !take_finite_or_false(options, "dualClip", off, args.dual_clip) ||
+      !take_finite_or_false(options, "logitSoftcap", 0.0f, args.logit_softcap) ||
+      !take_choice(options, "surrogate", {"clip", "cispo"}, surrogate) ||
+      !take_choice(options, "klEstimator", {"", "k1", "k2", "k3"}, args.kl_estimator))
+    return false;
+  args.surrogate = static_cast<Surrogate>(surrogate);
+  args.entropy = options.Get("entropy").ToBoolean().Value();
+  args.nll_at_one = options.Get("nllAtOne").ToBoolean().Value();
+  if (args.temperature > 0 && std::isfinite(1.0f / args.temperature)) return true;
+  return throw_error(options.Env(), "ERR_OUT_OF_RANGE", "[native] temperature: expected a number above 0.");
+}
+
+Napi::Object totals_object(Napi::Env env, const EchoLossTotals& totals, const EchoLossArgs& args) {
+  Napi::Object out = Napi::Object::New(env);
+  const auto set = [&](const char* name, double value) { out.Set(name, Napi::Number::New(env, value)); };
+  set("policyLoss", totals.policy_loss);
+  set("observationLoss", totals.observation_loss);
+  set("klLoss", totals.kl_loss);
+  set("entropyLoss", totals.entropy_loss);
+  set("actionTokens", static_cast<double>(totals.action_tokens));
+  set("observationTokens", static_cast<double>(totals.observation_tokens));
+  set("observationNllSum", totals.observation_nll_sum);
+  if (args.nll_at_one || args.temperature == 1.0f) set("observationNllAtOneSum", totals.observation_nll_at_one_sum);
+  set("actionNllSum", totals.action_nll_sum);
+  set("surrogateSum", totals.surrogate_sum);
+  if (args.reference_logprobs != nullptr) set("klSum", totals.kl_sum);
+  if (args.entropy || args.entropy_coefficient != 0.0f) set("entropySum", totals.entropy_sum);
+  set("ratioSum", totals.ratio_sum);
+  set("ratioMax", totals.ratio_max);
+  set("clippedLow", static_cast<double>(totals.clipped_low));
+  set("clippedHigh", static_cast<double>(totals.clipped_high));
+  set("clippedDual", static_cast<double>(totals.clipped_dual));
+  set("nonfiniteRows", static_cast<double>(totals.nonfinite_rows));
+  return out;
+}
+
+}  // namespace echo::addon
