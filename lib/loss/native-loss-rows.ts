@@ -38,6 +38,7 @@ export function nativeLossRows(
     const now = oldLogprobs === null ? new Float32Array(actionWeights.length) : logprobs();
     native.logRatios = sequenceLogRatios(where, {
       actionWeights,
+      advantages: rows.advantages,
       logprobs: now,
       oldLogprobs: oldLogprobs ?? now,
       cuSeqLens,

@@ -2,7 +2,7 @@ import { CounterRandom } from "../../lib/random/counter-random.js";
 import { deriveSeed } from "../../lib/random/derive-seed.js";
 import { type RandomBlock, randomBlock } from "./random-block.js";
 
-/** A random block as whole sequences, with what every option reads: the action rows of a sequence weigh the same. */
+/** A random block as whole sequences, with what every option reads. The action rows of a sequence have the same weight and advantage. */
 export type SequenceBlock = RandomBlock & {
   samplerLogprobs: Float32Array;
   referenceLogprobs: Float32Array;
@@ -22,12 +22,13 @@ export function sequenceBlock(seed: number, rows: number, vocabSize: number, ld 
     rows,
   );
   const weights = Array.from(cuSeqLens, () => 0.1 + random.next());
+  const advantages = Array.from(cuSeqLens, () => 3 * random.next() - 1.5);
+  const sequenceOf = (t: number): number => cuSeqLens.findLastIndex((start) => start <= t);
   return {
     ...block,
     cuSeqLens,
-    actionWeights: block.actionWeights.map((weight, t) =>
-      weight === 0 ? 0 : weights[cuSeqLens.findLastIndex((start) => start <= t)],
-    ),
+    actionWeights: block.actionWeights.map((weight, t) => (weight === 0 ? 0 : weights[sequenceOf(t)])),
+    advantages: block.advantages.map((_, t) => advantages[sequenceOf(t)]),
     samplerLogprobs: near(block.oldLogprobs, 0.8),
     referenceLogprobs: near(block.oldLogprobs, 1.5),
   };
