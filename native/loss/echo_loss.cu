@@ -1,6 +1,9 @@
 // The fused loss on a GPU, float32: one block per row, two reads and one write. The statistics of the row come from the first read, the
 // gradient replaces the logits on the second. Sums over rows are left to the host, as on the CPU: no atomics anywhere.
 //
+// Everything of the objective that is a matter of one row's log-probability is here, through objective.h. 16-bit logits, a softcap and the
+// entropy are not: whoever launches this must refuse them.
+//
 // Compiled with -fmad=false, so that objective.h rounds as it does on the CPU. The device code has no float64.
 #ifndef ECHO_TIER
 #define ECHO_TIER cuda
@@ -21,11 +24,13 @@ struct DeviceRow {
   float nll_at_one;
   float ratio;
   float surrogate;
+  float kl;
   bool weighted;
   bool empty;
   bool nonfinite;
   bool clipped_low;
   bool clipped_high;
+  bool clipped_dual;
 };
 
 struct Partial {
@@ -100,7 +105,7 @@ ECHO_DEVICE RowStatistics block_statistics(const float* x, int64_t vocab, int64_
   ECHO_BARRIER(2);  // and from here on nobody reads what another thread's gradient overwrites
   Partial total = shared->partials[0];
   for (int warp = 1; warp < threads / 32; warp++) total = merge(total, shared->partials[warp], scale);
-  return {total.max, total.sum, shared->target_logit};
+  return {total.max, total.sum, shared->target_logit, 0.0f};
 }
 
 template <int threads>
@@ -136,11 +141,10 @@ ECHO_DEVICE void write_gradient(float* x, int64_t vocab, int64_t target, float m
 template <int threads>
 ECHO_DEVICE void echo_row(const EchoLossArgs& a, const ObjectiveSettings& settings, int64_t i, DeviceRow* rows,
                           Shared<threads>* shared) {
-  float* x = a.logits + i * a.ld;
-  const RowWeights w = {a.action_weights[i], a.observation_weights[i], a.advantages[i],
-                        a.old_logprobs != nullptr ? a.old_logprobs[i] : 0.0f, a.old_logprobs == nullptr};
+  float* x = static_cast<float*>(a.logits) + i * a.ld;
   const int64_t target = a.targets[i];
-  const bool weighted = w.action != 0.0f || w.observation != 0.0f;
+  const float observation = a.observation_weights[i];
+  const bool weighted = a.action_weights[i] != 0.0f || observation != 0.0f;
   const bool readable = target >= 0 && target < a.vocab;
   DeviceRow out = {};
   out.weighted = weighted;
@@ -159,12 +163,22 @@ ECHO_DEVICE void echo_row(const EchoLossArgs& a, const ObjectiveSettings& settin
     return;
   }
 
-  if (a.nll_at_one && w.observation != 0.0f && a.temperature != 1.0f)
+  if (a.nll_at_one && observation != 0.0f && a.temperature != 1.0f)
     out.nll_at_one =
         -row_distribution(block_statistics<threads>(x, a.vocab, target, exponent_scale(1.0f), shared), 1.0f).logprob;
   const float scale = exponent_scale(a.temperature);
   const RowDistribution d =
       row_distribution(block_statistics<threads>(x, a.vocab, target, scale, shared), a.temperature);
+  // Read here, not above: held through both passes they would not fit the registers.
+  const RowWeights w = {a.action_weights[i],
+                        a.observation_weights[i],
+                        a.advantages[i],
+                        a.old_logprobs != nullptr ? a.old_logprobs[i] : 0.0f,
+                        a.old_logprobs == nullptr,
+                        a.log_ratios != nullptr,
+                        a.log_ratios != nullptr ? a.log_ratios[i] : 0.0f,
+                        a.rollout_weights != nullptr ? a.rollout_weights[i] : 1.0f,
+                        a.reference_logprobs != nullptr ? a.reference_logprobs[i] : 0.0f};
   const RowObjective o = row_objective(d.logprob, w, settings);
   out.logprob = d.logprob;
   out.empty = d.empty;
@@ -172,10 +186,12 @@ ECHO_DEVICE void echo_row(const EchoLossArgs& a, const ObjectiveSettings& settin
   if (!d.empty) {
     out.ratio = o.ratio;
     out.surrogate = o.surrogate;
+    out.kl = o.kl;
     out.clipped_low = o.clipped_low;
     out.clipped_high = o.clipped_high;
+    out.clipped_dual = o.clipped_dual;
   }
-  if (a.nll_at_one && w.observation != 0.0f && a.temperature == 1.0f) out.nll_at_one = -d.logprob;
+  if (a.nll_at_one && observation != 0.0f && a.temperature == 1.0f) out.nll_at_one = -d.logprob;
   if (threadIdx.x == 0) {
     rows[i] = out;
     if (a.logprobs != nullptr) a.logprobs[i] = out.logprob;
@@ -196,7 +212,9 @@ ECHO_DEVICE void echo_row(const EchoLossArgs& a, const ObjectiveSettings& settin
 template <int threads>
 ECHO_GLOBAL(threads) echo_loss_rows(EchoLossArgs a, DeviceRow* rows) {
   ECHO_SHARED(Shared<threads>, shared, 1);
-  const ObjectiveSettings settings = {1.0f - a.epsilon_low, 1.0f + a.epsilon_high, a.log_ratio_clamp};
+  const ObjectiveSettings settings = {1.0f - a.epsilon_low, 1.0f + a.epsilon_high, a.log_ratio_clamp, a.dual_clip,
+                                      a.surrogate == Surrogate::cispo, a.reference_logprobs != nullptr ? a.kl_estimator : 0,
+                                      a.kl_coefficient};
   for (int64_t i = blockIdx.x; i < a.rows; i += gridDim.x) echo_row<threads>(a, settings, i, rows, shared);
 }
 

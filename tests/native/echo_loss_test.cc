@@ -39,6 +39,7 @@ echo::EchoLossArgs arguments(const differences::Row& row) {
   args.epsilon_high = static_cast<float>(row.epsilon_high);
   args.log_ratio_clamp = static_cast<float>(row.log_ratio_clamp);
   args.grad_scale = 1;
+  args.dual_clip = INFINITY;
   return args;
 }
 
@@ -220,6 +221,7 @@ void memory() {
         args.epsilon_low = args.epsilon_high = 0.2f;
         args.log_ratio_clamp = infinity;
         args.grad_scale = 1;
+        args.dual_clip = INFINITY;
         args.nll_at_one = true;
         args.logprobs = logprobs.data();
         args.totals = &totals;
@@ -233,6 +235,54 @@ void memory() {
             else CHECK(std::isfinite(g));
           }
       }
+}
+
+// The same for 16-bit logits, a narrower gradient, a softcap and the entropy: no byte beyond the block, zeros where nothing weighs.
+template <typename T>
+void memory_of_type(echo::Dtype type, echo::Dtype gradient_type) {
+  for (const auto side : {Guarded<T>::Against::end, Guarded<T>::Against::begin})
+    for (const int64_t vocab : {1, 3, 8, 15, 16, 17, 63, 65, 300})
+      for (const int64_t ld : {vocab, vocab + 37})
+        for (const bool rich : {false, true}) {
+          const int64_t rows = 4;
+          Guarded<T> logits(rows * ld, side);
+          for (int64_t k = 0; k < rows * ld; k++) logits[k] = static_cast<T>(generator() % 3 + (sizeof(T) == 2 ? 0x3c00 : 0));
+          const int32_t targets[rows] = {0, -7, static_cast<int32_t>(vocab - 1), static_cast<int32_t>(vocab / 2)};
+          const float action[rows] = {0.5f, 0, 0, 1}, observation[rows] = {0, 0, 1, 0}, advantages[rows] = {1, 1, 1, -1};
+          float entropies[rows], logprobs[rows];
+          echo::EchoLossTotals totals{};
+          echo::EchoLossArgs args{};
+          args.logits = logits.data();
+          args.logits_type = type;
+          args.gradient_type = gradient_type;
+          args.rows = rows;
+          args.vocab = vocab;
+          args.ld = ld;
+          args.targets = targets;
+          args.action_weights = action;
+          args.observation_weights = observation;
+          args.advantages = advantages;
+          args.reference_logprobs = advantages;
+          args.kl_estimator = 3;
+          args.kl_coefficient = 0.1f;
+          args.temperature = 0.9f;
+          args.epsilon_low = args.epsilon_high = 0.2f;
+          args.log_ratio_clamp = args.dual_clip = infinity;
+          args.grad_scale = 1;
+          args.nll_at_one = true;
+          args.logit_softcap = rich ? 5 : 0;
+          args.entropy_coefficient = rich ? 0.1f : 0;
+          args.logprobs = logprobs;
+          args.entropies = entropies;
+          args.totals = &totals;
+          CHECK(echo::echo_loss(args) == Status::ok);
+          CHECK(totals.nonfinite_rows == 0 && totals.action_tokens == 2 && totals.observation_tokens == 1);
+          const std::size_t stride = static_cast<std::size_t>(ld) * sizeof(T), width = gradient_type == echo::Dtype::float32 ? 4 : 2;
+          const unsigned char* bytes = reinterpret_cast<const unsigned char*>(logits.data());
+          for (int64_t i = 0; i < rows; i++)
+            for (std::size_t j = (i == 1 ? 0 : static_cast<std::size_t>(vocab)) * width; j < static_cast<std::size_t>(ld) * width; j++)
+              CHECK(bytes[static_cast<std::size_t>(i) * stride + j] == 0, "row %d byte %d of vocab %d", (int)i, (int)j, (int)vocab);
+        }
 }
 
 // Offsets beyond 2^32 elements: 24 GiB of address space of which three pages exist.
@@ -269,6 +319,7 @@ void bad_arguments() {
     args.targets = &target;
     args.action_weights = args.observation_weights = args.advantages = &one;
     args.temperature = args.grad_scale = 1;
+    args.dual_clip = INFINITY;
     args.totals = &totals;
     change(args);
     return echo::echo_loss(args);
@@ -281,6 +332,10 @@ void bad_arguments() {
   CHECK(status([](auto& a) { a.totals = nullptr; }) == Status::invalid_argument);
   CHECK(status([](auto& a) { a.temperature = 0; }) == Status::invalid_argument);
   CHECK(status([](auto& a) { a.temperature = NAN; }) == Status::invalid_argument);
+  CHECK(status([](auto& a) { a.logit_softcap = -1; }) == Status::invalid_argument);
+  CHECK(status([](auto& a) { a.logits_type = static_cast<echo::Dtype>(7); }) == Status::invalid_argument);
+  CHECK(status([](auto& a) { a.gradient_type = echo::Dtype::float16; }) == Status::invalid_argument);
+  CHECK(status([&](auto& a) { a.reference_logprobs = &one; }) == Status::invalid_argument);
   CHECK(status([](auto& a) { a.rows = 0; }) == Status::ok);
   for (const float value : x) CHECK(value == 0);
   float logprob = 0;
@@ -300,6 +355,10 @@ int main() {
     for (const int threads : {1, 3}) {
       echo::set_thread_count(threads);
       memory();
+      memory_of_type<float>(echo::Dtype::float32, echo::Dtype::float32);
+      memory_of_type<float>(echo::Dtype::float32, echo::Dtype::bfloat16);
+      memory_of_type<uint16_t>(echo::Dtype::bfloat16, echo::Dtype::bfloat16);
+      memory_of_type<uint16_t>(echo::Dtype::float16, echo::Dtype::float16);
     }
     finite_differences();
     ascending_logits();

@@ -133,6 +133,7 @@ Result run(const Batch& b, unsigned blocks, Schedule schedule, unsigned seed) {
   args.epsilon_high = 0.2f;
   args.log_ratio_clamp = b.log_ratio_clamp;
   args.grad_scale = b.grad_scale;
+  args.dual_clip = INFINITY;
   args.nll_at_one = true;
   args.logprobs = result.logprobs.data();
   cuda_shim::launch(Launch{blocks, threads, schedule, seed, deleted_barrier},
