@@ -5,7 +5,7 @@ export {
   checkGradient,
   type GradientCheck,
 } from "./check-gradient.js";
-export type { LogitsBlock } from "./check-logits.js";
+export type { LogitsBlock, LogitsDtype } from "./check-logits.js";
 export { type EchoLossInput, type EchoLossResult, echoLoss } from "./echo-loss.js";
 export { type LambdaSchedule, lambdaSchedule } from "./lambda-schedule.js";
 export type { LossOptions } from "./loss-options.js";
@@ -16,6 +16,7 @@ export type { MicroBatch } from "./micro-batch.js";
 export type { PackedSequences } from "./packed-sequences.js";
 export { type ReferenceInput, type ReferenceResult, type ReferenceRows, referenceLoss } from "./reference.js";
 export { rolesFromMasks } from "./roles-from-masks.js";
+export type { RolloutCorrection } from "./rollout-correction.js";
 export type { SequenceWeights } from "./sequence-weights.js";
 export type { StepCounts } from "./step-counts.js";
 export { type StepWeights, stepWeights } from "./step-weights.js";
