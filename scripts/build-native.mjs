@@ -104,7 +104,9 @@ let gyp;
 try {
   gyp = createRequire(import.meta.url).resolve("node-gyp/bin/node-gyp.js");
 } catch {
-  fail("node-gyp is not installed. Run npm ci (it is a devDependency).", headers);
+  // Installed as a dependency, without devDependencies: npm run names the node-gyp that npm brings along.
+  gyp = env.npm_config_node_gyp;
+  if (!gyp || !existsSync(gyp)) fail("node-gyp is not installed. Run this through npm, which has one.", headers);
 }
 if (!headers.found)
   console.log("[build:native] no Node headers on this machine: node-gyp will try to download them");

@@ -14,16 +14,9 @@ import { join } from "node:path";
 import { publint } from "publint";
 import { formatMessage } from "publint/utils";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createEmptyProject, manifest, npm, pack, packDependencies } from "./empty-project.js";
 
 const root = join(import.meta.dirname, "..");
-
-interface Manifest {
-  name: string;
-  version: string;
-  scripts?: Record<string, string>;
-  dependencies?: Record<string, string>;
-}
-const manifest = (folder: string): Manifest => JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
 
 let work: string;
 let project: string;
@@ -32,53 +25,15 @@ let packed: string[];
 /** Where npm would go for a script: a shell that leaves a mark instead. */
 const mark = (): string => join(work, "a-script-ran");
 
-function npm(args: string[], cwd: string): string {
-  const env = { ...process.env, npm_config_update_notifier: "false", npm_config_userconfig: "/dev/null" };
-  return execFileSync("npm", args, { cwd, env, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
-}
-
-/** Packs a folder and returns the tarball. */
-function pack(folder: string): { file: string; files: string[] } {
-  const args = ["pack", folder, "--json", "--ignore-scripts", "--pack-destination", work];
-  const [{ filename, files }] = JSON.parse(npm(args, work));
-  return { file: join(work, filename), files: files.map(({ path }: { path: string }) => path) };
-}
-
-/** Every package that ours needs at run time, as a tarball of what is installed here: the test needs no network. */
-function dependencies(): Map<string, string> {
-  const found = new Map<string, string>();
-  const visit = (folder: string): void => {
-    for (const name of Object.keys(manifest(folder).dependencies ?? {})) {
-      if (found.has(name)) continue;
-      const installed = join(root, "node_modules", name);
-      found.set(name, pack(installed).file);
-      visit(installed);
-    }
-  };
-  visit(root);
-  return found;
-}
-
 beforeAll(() => {
   work = mkdtempSync(join(tmpdir(), "echo-grpo-package-"));
   project = join(work, "project");
-  mkdirSync(project);
   execFileSync(join(root, "node_modules", ".bin", "tsc"), ["-p", "tsconfig.build.json"], { cwd: root });
-  const own = pack(root);
+  const own = pack(root, work);
   packed = own.files;
-  const local = dependencies();
+  createEmptyProject(project, packDependencies(work));
   const shell = join(work, "shell.sh");
   writeFileSync(shell, `#!/bin/sh\necho "$@" >> ${mark()}\nexit 1\n`, { mode: 0o755 });
-  writeFileSync(
-    join(project, "package.json"),
-    JSON.stringify({
-      name: "empty",
-      private: true,
-      type: "module",
-      dependencies: Object.fromEntries([...local].map(([name, file]) => [name, `file:${file}`])),
-      overrides: Object.fromEntries([...local.keys()].map((name) => [name, `$${name}`])),
-    }),
-  );
   npm(
     [
       "install",

@@ -65,7 +65,7 @@ export function loadNative(): NativeAddon {
         : "a package for this platform, of which there is none";
     throw new NativeError(
       "ERR_NATIVE_MISSING",
-      `[native] the addon is not built: expected ${path}, or ${packages} (${platform}), found neither. Only echo-grpo/loss has a fallback. ${MEND}`,
+      `[native] the addon is not built: expected ${path}, or ${packages} (${platform}), found neither. Only echo-grpo/loss and echo-grpo/optim can do without. ${MEND}`,
     );
   }
   checkPackageVersion(path);

@@ -1,5 +1,5 @@
 import { callNative } from "../native/call-native.js";
-import { loadNative } from "../native/load.js";
+import { loadOrFallBack } from "../native/load-or-fall-back.js";
 import type { AdamWState } from "./adamw-state.js";
 import type { Bfloat16Parameter } from "./bfloat16-parameter.js";
 import { bfloat16ToFloat32 } from "./bfloat16-to-float32.js";
@@ -7,6 +7,7 @@ import { checkAdamWOptions } from "./check-adamw-options.js";
 import { checkAdamWState } from "./check-adamw-state.js";
 import { checkOptimizerParameters } from "./check-optimizer-parameters.js";
 import { clipGradients } from "./clip-gradients.js";
+import { fallbackOptim } from "./fallback-optim.js";
 import { float32ToBfloat16 } from "./float32-to-bfloat16.js";
 import type { OptimizerParameter } from "./optimizer-parameter.js";
 
@@ -86,7 +87,8 @@ export class AdamW {
    * One update from the gradients as they stand. A refused call has changed nothing.
    *
    * @throws ArgumentError ERR_OUT_OF_RANGE for the learning rate; ERR_INVALID_DTYPE, ERR_INVALID_SHAPE, ERR_DETACHED, ERR_UNSUPPORTED (resizable)
-   *   and ERR_OVERLAP (two tensors in the same memory) for arrays; NativeError when the addon cannot be loaded.
+   *   and ERR_OVERLAP (two tensors in the same memory) for arrays; NativeError when there is an addon and it
+   *   cannot be loaded.
    */
   step(options: { learningRate?: number } = {}): AdamWStep {
     const learningRate = options.learningRate ?? this.learningRate;
@@ -98,7 +100,7 @@ export class AdamW {
       return { gradNorm, clipFactor, skipped: true };
     }
     callNative("AdamW", () =>
-      loadNative().adamwStep(
+      (loadOrFallBack() ?? fallbackOptim).adamwStep(
         this.parameters.map(({ value }) => value),
         grads,
         this.first,

@@ -1,6 +1,7 @@
 import { ArgumentError } from "../errors/argument-error.js";
 import { callNative } from "../native/call-native.js";
-import { loadNative } from "../native/load.js";
+import { loadOrFallBack } from "../native/load-or-fall-back.js";
+import { fallbackOptim } from "./fallback-optim.js";
 
 export interface ClipResult {
   /** Euclidean norm over all gradients; NaN or infinite when an entry is. */
@@ -25,7 +26,7 @@ export function clipGradients(
       "ERR_OUT_OF_RANGE",
       `[clipGradients] maxGradNorm is unusable: expected a number above 0, got ${String(maxGradNorm)}.`,
     );
-  const gradNorm = callNative("clipGradients", () => loadNative().gradNorm(grads));
+  const gradNorm = callNative("clipGradients", () => (loadOrFallBack() ?? fallbackOptim).gradNorm(grads));
   if (!Number.isFinite(gradNorm)) return { gradNorm, clipFactor: 0 };
   return { gradNorm, clipFactor: Math.min(1, maxGradNorm / (gradNorm + 1e-6)) };
 }

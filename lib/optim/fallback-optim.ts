@@ -1,0 +1,75 @@
+import { checkRows } from "../loss/check-rows.js";
+import type { NativeOptim } from "../native/native-optim.js";
+import { bfloat16ToFloat32 } from "./bfloat16-to-float32.js";
+import { checkDisjoint } from "./check-disjoint.js";
+import { float32ToBfloat16 } from "./float32-to-bfloat16.js";
+
+type Tensor = Float32Array | Uint16Array;
+
+const f = Math.fround;
+
+function check(name: string, value: unknown, length?: number): Tensor {
+  return value instanceof Uint16Array
+    ? checkRows("fallback", name, value, Uint16Array, length, "[n]")
+    : checkRows("fallback", name, value, Float32Array, length, "[n]");
+}
+
+const widen = (tensor: Tensor): Float32Array =>
+  tensor instanceof Uint16Array ? bfloat16ToFloat32(tensor) : tensor;
+
+function gradNorm(grads: readonly Tensor[]): number {
+  for (const [i, grad] of grads.entries()) check(`grads[${i}]`, grad);
+  let sum = 0;
+  for (const grad of grads) for (const x of widen(grad)) sum += x * x;
+  return Math.sqrt(sum);
+}
+
+const adamwStep: NativeOptim["adamwStep"] = (
+  values,
+  grads,
+  firstMoments,
+  secondMoments,
+  weightDecays,
+  learningRate,
+  beta1,
+  beta2,
+  eps,
+  gradScale,
+  step,
+  masters,
+) => {
+  const written: Tensor[] = [];
+  for (const [i, value] of values.entries()) {
+    const { length } = check(`values[${i}]`, value);
+    check(`grads[${i}]`, grads[i], length);
+    written.push(value, firstMoments[i], secondMoments[i]);
+    const master = masters[i];
+    if (master !== null) written.push(master);
+  }
+  checkDisjoint("fallback", written, grads);
+
+  const firstWeight = f(1 - beta1);
+  const secondWeight = f(1 - beta2);
+  const rootCorrection = f(Math.sqrt(-Math.expm1(step * Math.log(beta2))));
+  const minusStep = f(learningRate / Math.expm1(step * Math.log(beta1)));
+  const [beta2Single, epsSingle, scale] = [f(beta2), f(eps), f(gradScale)];
+  for (const [i, value] of values.entries()) {
+    const p = masters[i] ?? (value as Float32Array);
+    const [grad, first, second] = [widen(grads[i]), firstMoments[i], secondMoments[i]];
+    const decay = f(1 - learningRate * weightDecays[i]);
+    // The addon's order of operations, each rounded to float32.
+    for (let j = 0; j < p.length; j++) {
+      const g = f(grad[j] * scale);
+      const m = f(firstWeight * f(g - first[j]) + first[j]);
+      const v = f(f(second[j] * beta2Single) + f(f(secondWeight * g) * g));
+      const denominator = f(f(f(Math.sqrt(v)) / rootCorrection) + epsSingle);
+      p[j] = f(f(p[j] * decay) + f(f(minusStep * m) / denominator));
+      first[j] = m;
+      second[j] = v;
+    }
+    if (value instanceof Uint16Array) float32ToBfloat16(p, value);
+  }
+};
+
+/** What the addon's optimiser does, in TypeScript: the same float32 operations in the same order. Same refusals. */
+export const fallbackOptim: NativeOptim = { gradNorm, adamwStep };
