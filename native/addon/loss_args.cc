@@ -36,10 +36,14 @@ bool take_choice(Napi::Object options, const char* name, std::initializer_list<c
   return throw_error(options.Env(), "ERR_INVALID_TYPE", std::string("[native] ") + name + ": not one of its choices.");
 }
 
+// An empty vector may have no memory, and is there all the same.
 bool take_row_vector(Napi::Object vectors, const char* name, int64_t rows, const float*& out) {
+  static const float nothing = 0;
+  const Napi::Value value = vectors.Get(name);
   View<float> view;
-  if (!take_optional(vectors.Get(name), name, rows, view)) return false;
-  out = view.data;
+  if (!take_optional(value, name, rows, view)) return false;
+  const bool given = !value.IsNull() && !value.IsUndefined();
+  out = given && view.data == nullptr ? &nothing : view.data;
   return true;
 }
 

@@ -11,6 +11,7 @@ const SCALE = 6;
 describe.each(tiers)("echoLoss on %s equals the reference", (isa) => {
   describe.each(OPTION_VARIANTS)("%s", (_name, options) => {
     it.each([
+      [0, 5, 5],
       [24, 1, 1],
       [24, 17, 19],
       [30, 300, 300],
