@@ -1,5 +1,5 @@
-// Tier header. Where the vocabulary loops read logits from: float32 or bfloat16 in memory. Everything else (float16, a softcap) comes as a
-// float32 copy of one row, made by copy_row.
+// Tier header. Where the vocabulary loops read logits from: memory of any storage type. Logits under a softcap come as a float32 copy of one
+// row, made by copy_row.
 #pragma once
 
 #include <math.h>

@@ -36,34 +36,22 @@ struct Slopes {
   bool capped;
 };
 
-// plain: without entropy bonus and softcap.
-template <bool plain>
 ECHO_INLINE Vec slope_of(const Slopes& s, Vec x) {
   const Vec a = exponent(x, s.max, s.scale);
   const Vec e = vec_exp2(a);
-  Vec g = vec_mul(e, s.factor);
-  if (plain) return g;
-  g = vec_add(g, vec_mul(weighted_term(a, e), s.bend));
+  const Vec g = vec_add(vec_mul(e, s.factor), vec_mul(weighted_term(a, e), s.bend));
   return s.capped ? vec_mul(g, softcap_slope(x, s.cap)) : g;
 }
 
 // From the logits themselves, which are still there. `max`: what the exponentials of `f` are relative to.
-template <bool plain, typename Source, typename Out>
-void write_gradient(const Source& x, Out* out, int64_t vocab, float max, float scale, const GradientFactors& f, float cap) {
+template <typename Out>
+void write_gradient(const float* x, Out* out, int64_t vocab, float max, float scale, const GradientFactors& f, float cap) {
   const Slopes s = {vec_set(max), vec_set(scale), vec_set(f.factor), vec_set(f.bend), vec_set(cap), cap > 0.0f};
   int64_t j = 0;
-  if (plain)
-    for (; j + 4 * lanes <= vocab; j += 4 * lanes) {
-      const Vec a = x.load(j), b = x.load(j + lanes), c = x.load(j + 2 * lanes), d = x.load(j + 3 * lanes);
-      store_vec(out + j, slope_of<plain>(s, a));
-      store_vec(out + j + lanes, slope_of<plain>(s, b));
-      store_vec(out + j + 2 * lanes, slope_of<plain>(s, c));
-      store_vec(out + j + 3 * lanes, slope_of<plain>(s, d));
-    }
-  for (; j + lanes <= vocab; j += lanes) store_vec(out + j, slope_of<plain>(s, x.load(j)));
+  for (; j + lanes <= vocab; j += lanes) store_vec(out + j, slope_of(s, vec_load(x + j)));
   if (j < vocab) {
     const int rest = static_cast<int>(vocab - j);
-    store_vec_part(out + j, slope_of<plain>(s, x.load_part(j, rest)), rest);
+    store_vec_part(out + j, slope_of(s, vec_load_part(x + j, rest, -INFINITY)), rest);
   }
 }
 

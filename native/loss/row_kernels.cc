@@ -1,6 +1,6 @@
-// Tier unit. Two passes over each row, the second out of the cache. Float32 logits give way to their exponentials in the first pass, which
-// the second only multiplies: an exponential costs ten times what a store to the cache does. Bfloat16 cannot hold them and is read
-// again, as are logits with an entropy bonus or a softcap.
+// Tier unit. Two passes over each row, the second out of the cache. The first leaves exponentials, in place of float32 logits and in the
+// scratch row for narrower ones, which the second only multiplies: an exponential costs ten times what a store to the cache does. With
+// an entropy to compute or a softcap the second pass reads the logits again, 16-bit ones from a float32 copy.
 #include "row_kernels.h"
 
 #include "row_gradient.h"
@@ -48,44 +48,52 @@ float capped_slope(float logit, float cap) {
   return lane[0];
 }
 
-// `place`: where x lies, if its float32 logits may give way to exponentials.
-template <typename Source, typename Out>
-void echo_row_from(const EchoLossArgs& a, const RowSetting& s, const Source& x, float* place, Out* out, const RowWeights& w,
+// What the second pass does when there is anything to write.
+template <typename Out>
+void write_row(const EchoLossArgs& a, const RowSetting& s, const Pass& pass, const float* exponentials, const float* logits, Out* out,
+               const RowStatistics& row, const RowDistribution& d, const GradientFactors& f, int64_t target) {
+  if (d.logprob != d.logprob) {
+    fill(out, a.vocab, NAN);
+  } else if (f.zero) {
+    memset(static_cast<void*>(out), 0, sizeof(Out) * static_cast<size_t>(a.vocab));
+  } else {
+    if (exponentials != nullptr) scale_exponentials(pass, exponentials, out, f.factor);
+    else write_gradient(logits, out, a.vocab, row.rest_max, s.scale, f, a.logit_softcap);
+    store_one(out + target, a.logit_softcap == 0.0f ? f.at_target : f.at_target * capped_slope(row.target_logit, a.logit_softcap));
+  }
+  if (a.ld > a.vocab) memset(static_cast<void*>(out + a.vocab), 0, sizeof(Out) * static_cast<size_t>(a.ld - a.vocab));
+}
+
+// place: memory for the exponentials; may be that of float32 logits. Null: the row needs its logits twice, and x is float32.
+template <typename T, typename Out>
+void echo_row_from(const EchoLossArgs& a, const RowSetting& s, const Stored<T>& x, float* place, Out* out, const RowWeights& w,
                    int64_t target, EchoRow& result) {
+  constexpr bool narrow = sizeof(T) == 2;
   const bool entropy = s.entropy && w.action != 0.0f;
   const bool at_one = (a.nll_at_one || a.temperature == 1.0f) && w.observation != 0.0f;
   const bool twice = at_one && a.temperature != 1.0f;
-  const bool written = place != nullptr && !entropy && a.logit_softcap == 0.0f;
   Pass pass;
   float nll_at_one = 0;
   if (twice) {
     const RowStatistics row = row_statistics<false, false>(pass, nullptr, x, a.vocab, target, exponent_scale(1.0f));
     nll_at_one = -row_distribution(row, 1.0f).logprob;
   }
-  const RowStatistics row = entropy   ? row_statistics<false, true>(pass, nullptr, x, a.vocab, target, s.scale)
-                            : written ? row_statistics<true, false>(pass, place, x, a.vocab, target, s.scale)
-                                      : row_statistics<false, false>(pass, nullptr, x, a.vocab, target, s.scale);
+  RowStatistics row;
+  if (narrow || place != nullptr) {
+    row = row_statistics<true, false>(pass, place, x, a.vocab, target, s.scale);
+  } else if constexpr (!narrow) {
+    row = entropy ? row_statistics<false, true>(pass, nullptr, x, a.vocab, target, s.scale)
+                  : row_statistics<false, false>(pass, nullptr, x, a.vocab, target, s.scale);
+  }
   const RowDistribution d = row_distribution(row, a.temperature);
   const RowObjective o = row_objective(d.logprob, w, s.objective);
   const Wide h = entropy ? row_entropy(row, d) : 0;
   record(d, o, h, result);
   if (at_one) result.nll_at_one = twice ? nll_at_one : -d.logprob;
-
   const Wide g = o.coefficient * a.grad_scale / a.temperature;
   const Wide e = entropy ? static_cast<Wide>(w.action) * a.entropy_coefficient * a.grad_scale / a.temperature : 0;
-  const GradientFactors f = gradient_factors(d, g, e, h);
-  if (d.logprob != d.logprob) {
-    fill(out, a.vocab, NAN);
-  } else if (f.zero) {
-    memset(static_cast<void*>(out), 0, sizeof(Out) * static_cast<size_t>(a.vocab));
-  } else {
-    if (written) scale_exponentials(pass, place, out, f.factor);
-    else if (sizeof(*x.x) == 2 && f.bend == 0 && a.logit_softcap == 0.0f)
-      write_gradient<true>(x, out, a.vocab, row.rest_max, s.scale, f, 0.0f);
-    else write_gradient<false>(x, out, a.vocab, row.rest_max, s.scale, f, a.logit_softcap);
-    store_one(out + target, a.logit_softcap == 0.0f ? f.at_target : f.at_target * capped_slope(row.target_logit, a.logit_softcap));
-  }
-  if (a.ld > a.vocab) memset(static_cast<void*>(out + a.vocab), 0, sizeof(Out) * static_cast<size_t>(a.ld - a.vocab));
+  const float* const logits = narrow ? nullptr : reinterpret_cast<const float*>(x.x);
+  write_row(a, s, pass, place, logits, out, row, d, gradient_factors(d, g, e, h), target);
 }
 
 template <typename T, typename Out>
@@ -98,13 +106,15 @@ void echo_row(const EchoLossArgs& a, const RowSetting& s, int64_t i, float* scra
     memset(static_cast<void*>(out), 0, sizeof(Out) * static_cast<size_t>(a.ld));
     return;
   }
-  if (scratch != nullptr) {
+  const bool again = (s.entropy && w.action != 0.0f) || a.logit_softcap > 0.0f;
+  const int64_t target = a.targets[i];
+  if (again && scratch != nullptr) {
     copy_row(x, a.vocab, a.logit_softcap, scratch);
-    echo_row_from(a, s, Stored<float>{scratch}, scratch, out, w, a.targets[i], result);
+    echo_row_from(a, s, Stored<float>{scratch}, nullptr, out, w, target, result);
   } else if constexpr (sizeof(T) == sizeof(float)) {
-    echo_row_from(a, s, Stored<float>{x}, x, out, w, a.targets[i], result);
+    echo_row_from(a, s, Stored<float>{x}, again ? nullptr : x, out, w, target, result);
   } else {
-    echo_row_from(a, s, Stored<Bfloat16>{reinterpret_cast<const Bfloat16*>(x)}, nullptr, out, w, a.targets[i], result);
+    echo_row_from(a, s, Stored<T>{x}, scratch, out, w, target, result);
   }
 }
 
@@ -125,17 +135,21 @@ void echo_rows(const EchoLossArgs& args, int64_t begin, int64_t end, float* scra
   else echo_rows_of<float, float>(args, begin, end, scratch, rows);
 }
 
-template <typename Source>
-void logprob_row(const TokenLogprobsArgs& a, const Source& x, int64_t i) {
+template <typename T>
+void logprob_row(const TokenLogprobsArgs& a, const Stored<T>& x, int64_t i) {
   Pass pass;
   const int64_t target = a.targets[i];
   const float scale = exponent_scale(a.temperature);
-  const bool entropy = a.entropies != nullptr;
-  const RowStatistics row = entropy ? row_statistics<false, true>(pass, nullptr, x, a.vocab, target, scale)
-                                    : row_statistics<false, false>(pass, nullptr, x, a.vocab, target, scale);
+  RowStatistics row;
+  if constexpr (sizeof(T) == sizeof(float)) {
+    if (a.entropies != nullptr) row = row_statistics<false, true>(pass, nullptr, x, a.vocab, target, scale);
+    else row = row_statistics<false, false>(pass, nullptr, x, a.vocab, target, scale);
+  } else {
+    row = row_statistics<false, false>(pass, nullptr, x, a.vocab, target, scale);
+  }
   const RowDistribution d = row_distribution(row, a.temperature);
   a.logprobs[i] = d.logprob;
-  if (entropy) a.entropies[i] = static_cast<float>(row_entropy(row, d));
+  if (a.entropies != nullptr) a.entropies[i] = static_cast<float>(row_entropy(row, d));
 }
 
 template <typename T>
@@ -145,13 +159,11 @@ void logprob_rows_of(const TokenLogprobsArgs& a, int64_t begin, int64_t end, flo
     if (a.entropies != nullptr) a.entropies[i] = 0.0f;
     if (a.targets[i] < 0) continue;
     const T* x = static_cast<const T*>(a.logits) + i * a.ld;
-    if (scratch != nullptr) {
+    if (scratch != nullptr && (a.logit_softcap > 0.0f || a.entropies != nullptr)) {
       copy_row(x, a.vocab, a.logit_softcap, scratch);
       logprob_row(a, Stored<float>{scratch}, i);
-    } else if constexpr (sizeof(T) == sizeof(float)) {
-      logprob_row(a, Stored<float>{x}, i);
     } else {
-      logprob_row(a, Stored<Bfloat16>{reinterpret_cast<const Bfloat16*>(x)}, i);
+      logprob_row(a, Stored<T>{x}, i);
     }
   }
 }

@@ -55,7 +55,7 @@ extern const RowKernels row_kernels;
 // Those of the active tier.
 const RowKernels& active_row_kernels();
 
-// Whether the row kernels read a float32 copy of each row.
-inline bool needs_scratch(Dtype type, float softcap) { return type == Dtype::float16 || softcap > 0.0f; }
+// Whether the row kernels need memory for one row of float32: for the exponentials of 16-bit logits, or for logits under a softcap.
+inline bool needs_scratch(Dtype type, float softcap) { return type != Dtype::float32 || softcap > 0.0f; }
 
 }  // namespace echo
