@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -13,11 +13,16 @@ const script = fileURLToPath(new URL("trainer-process.ts", import.meta.url));
 
 /**
  * A second, unless there is nothing left to clean up before. Where other programs starve the clean-up of processor time, a second of wall
- * clock is not a second of it, so what counts is time this process slept through as asked.
+ * clock is not a second of it: it is given its share of a machine as busy as this one.
  */
 async function cleanUpTime(something: () => boolean): Promise<void> {
-  for (let tick = 0; tick < 100 && something(); tick++) await sleep(10);
+  const share = Math.max(1, loadavg()[0] / availableParallelism());
+  for (let tick = 0; tick < 100 * share && something(); tick++) await sleep(10);
 }
+
+/** Waits for processes that are about to start. */
+const started = (pattern: string, count: number): Promise<void> =>
+  vi.waitFor(() => expect(processesOf(pattern)).toHaveLength(count), { timeout: 20_000, interval: 50 });
 
 describe("when the trainer dies", () => {
   it.each([
@@ -35,11 +40,10 @@ describe("when the trainer dies", () => {
     });
     const closed = new Promise((resolve) => trainer.once("exit", resolve));
     await Promise.race([once(trainer.stdout, "data"), closed]);
-    await sleep(200);
     const supervisors = `echo_grpo_sandbox ${trainer.pid} `;
     // Eight sandboxes of three sleepers, a keeper each, and the supervisor.
-    expect(processesOf(`sleep ${marker}`)).toHaveLength(24);
-    expect(processesOf(supervisors)).toHaveLength(9);
+    await started(`sleep ${marker}`, 24);
+    await started(supervisors, 9);
     trainer.kill(signal);
     await closed;
     await cleanUpTime(() => processesOf(supervisors).length + processesOf(`sleep ${marker}`).length > 0);
@@ -60,7 +64,7 @@ describe.each(["all", "landlock,seccomp,unprivileged-uid", "none"])("layers %s",
     vi.unstubAllEnvs();
     const sandboxes = await Promise.all(Array.from({ length: 4 }, () => provider.create()));
     const running = sandboxes.map((sandbox) => sandbox.exec(`sleep ${marker}`).catch((error) => error.code));
-    await sleep(200);
+    await started(`sleep ${marker}`, 4);
     const family = processesOf(`echo_grpo_sandbox ${process.pid} `).map((line) => Number(line.split(" ")[0]));
     expect(family).toHaveLength(5);
     // Keepers are its children, so it is the oldest.
