@@ -6,7 +6,7 @@
 namespace echo::addon {
 
 // Raised whenever a function's arguments or meaning change; lib/native/load.ts refuses another number.
-inline constexpr int abi_version = 1;
+inline constexpr int abi_version = 2;
 
 void register_core(Napi::Env env, Napi::Object exports);
 void register_loss(Napi::Env env, Napi::Object exports);
