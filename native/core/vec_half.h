@@ -2,7 +2,7 @@
 // smallest normal number becomes 0 of its sign, as the instruction of AVX512-BF16 has it, so that all tiers store the same bits.
 #pragma once
 
-#include "vec.h"
+#include "bfloat16_vec.h"
 
 namespace echo {
 namespace ECHO_TIER {
@@ -95,30 +95,20 @@ ECHO_INLINE Vec load_vec_part(const Float16* p, int n, float fill) { return load
 ECHO_INLINE void store_vec_part(Bfloat16* p, Vec v, int n) { store_lanes(p, v, n); }
 ECHO_INLINE void store_vec_part(Float16* p, Vec v, int n) { store_lanes(p, v, n); }
 
-#if defined(__AVX512F__)
-
-ECHO_INLINE Vec load_vec(const Bfloat16* p) {
-  const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
-}
-ECHO_INLINE Vec load_vec(const Float16* p) {
-  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
-}
+ECHO_INLINE Vec load_vec(const Bfloat16* p) { return vec_load_bfloat16(&p->bits); }
 ECHO_INLINE void store_vec(Bfloat16* p, Vec v) {
 #if defined(__AVX512BF16__)
   const __m256i half = (__m256i)_mm512_cvtneps_pbh(v);
-#else
-  const __m512i bits = _mm512_castps_si512(v);
-  const __m512i magnitude = _mm512_and_si512(bits, _mm512_set1_epi32(0x7fffffff));
-  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-  __m512i wide = _mm512_srli_epi32(_mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd), 16);
-  const __mmask16 nan = _mm512_cmpgt_epi32_mask(magnitude, _mm512_set1_epi32(0x7f800000));
-  const __mmask16 tiny = _mm512_cmplt_epi32_mask(magnitude, _mm512_set1_epi32(0x00800000));
-  wide = _mm512_mask_or_epi32(wide, nan, _mm512_srli_epi32(bits, 16), _mm512_set1_epi32(0x40));
-  wide = _mm512_mask_and_epi32(wide, tiny, _mm512_srli_epi32(bits, 16), _mm512_set1_epi32(0x8000));
-  const __m256i half = _mm512_cvtepi32_epi16(wide);
-#endif
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), half);
+#else
+  vec_store_bfloat16(&p->bits, vec_less(vec_abs(v), vec_set(0x1p-126f), vec_mul(v, vec_set(0.0f)), v));
+#endif
+}
+
+#if defined(__AVX512F__)
+
+ECHO_INLINE Vec load_vec(const Float16* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
 ECHO_INLINE void store_vec(Float16* p, Vec v) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
@@ -126,46 +116,15 @@ ECHO_INLINE void store_vec(Float16* p, Vec v) {
 
 #elif defined(__AVX2__)
 
-ECHO_INLINE Vec load_vec(const Bfloat16* p) {
-  const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
-}
 ECHO_INLINE Vec load_vec(const Float16* p) { return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
-ECHO_INLINE void store_vec(Bfloat16* p, Vec v) {
-  const __m256i bits = _mm256_castps_si256(v);
-  const __m256i high = _mm256_srli_epi32(bits, 16);
-  const __m256i magnitude = _mm256_and_si256(bits, _mm256_set1_epi32(0x7fffffff));
-  const __m256i odd = _mm256_and_si256(high, _mm256_set1_epi32(1));
-  __m256i wide = _mm256_srli_epi32(_mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd), 16);
-  const __m256i nan = _mm256_cmpgt_epi32(magnitude, _mm256_set1_epi32(0x7f800000));
-  const __m256i tiny = _mm256_cmpgt_epi32(_mm256_set1_epi32(0x00800000), magnitude);
-  wide = _mm256_blendv_epi8(wide, _mm256_or_si256(high, _mm256_set1_epi32(0x40)), nan);
-  wide = _mm256_blendv_epi8(wide, _mm256_and_si256(high, _mm256_set1_epi32(0x8000)), tiny);
-  const __m128i half = _mm_packus_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), half);
-}
 ECHO_INLINE void store_vec(Float16* p, Vec v) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
 
 #elif defined(ECHO_NEON)
 
-ECHO_INLINE Vec load_vec(const Bfloat16* p) {
-  return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(reinterpret_cast<const uint16_t*>(p)), 16));
-}
 ECHO_INLINE Vec load_vec(const Float16* p) {
   return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(reinterpret_cast<const uint16_t*>(p))));
-}
-ECHO_INLINE void store_vec(Bfloat16* p, Vec v) {
-  const uint32x4_t bits = vreinterpretq_u32_f32(v);
-  const uint32x4_t high = vshrq_n_u32(bits, 16);
-  const uint32x4_t magnitude = vandq_u32(bits, vdupq_n_u32(0x7fffffffu));
-  const uint32x4_t odd = vandq_u32(high, vdupq_n_u32(1));
-  uint32x4_t wide = vshrq_n_u32(vaddq_u32(vaddq_u32(bits, vdupq_n_u32(0x7fff)), odd), 16);
-  wide = vbslq_u32(vcgtq_u32(magnitude, vdupq_n_u32(0x7f800000u)), vorrq_u32(high, vdupq_n_u32(0x40)), wide);
-  wide = vbslq_u32(vcltq_u32(magnitude, vdupq_n_u32(0x00800000u)), vandq_u32(high, vdupq_n_u32(0x8000)), wide);
-  const uint16x4_t half = vmovn_u32(wide);
-  memcpy(p, &half, sizeof half);
 }
 ECHO_INLINE void store_vec(Float16* p, Vec v) {
   const float16x4_t half = vcvt_f16_f32(v);
@@ -174,9 +133,7 @@ ECHO_INLINE void store_vec(Float16* p, Vec v) {
 
 #else
 
-ECHO_INLINE Vec load_vec(const Bfloat16* p) { return load_lanes(p, lanes, 0.0f); }
 ECHO_INLINE Vec load_vec(const Float16* p) { return load_lanes(p, lanes, 0.0f); }
-ECHO_INLINE void store_vec(Bfloat16* p, Vec v) { store_lanes(p, v, lanes); }
 ECHO_INLINE void store_vec(Float16* p, Vec v) { store_lanes(p, v, lanes); }
 
 #endif

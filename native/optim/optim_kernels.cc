@@ -1,8 +1,7 @@
 // Tier unit.
 #include "optim_kernels.h"
 
-#include "../core/vec.h"
-#include "bfloat16_vec.h"
+#include "../core/bfloat16_vec.h"
 
 namespace echo {
 namespace ECHO_TIER {

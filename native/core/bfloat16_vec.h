@@ -2,7 +2,7 @@
 // tier gives the same bits whatever the rounding mode: to nearest, ties to even; a NaN stays a NaN and becomes quiet.
 #pragma once
 
-#include "../core/vec.h"
+#include "vec.h"
 
 namespace echo {
 namespace ECHO_TIER {
@@ -59,7 +59,9 @@ ECHO_INLINE void vec_store_bfloat16(uint16_t* p, Vec v) {
 
 ECHO_INLINE Vec vec_load_bfloat16(const uint16_t* p) {
   typedef uint32_t Bits __attribute__((vector_size(16)));
-  return (Vec)(Bits{p[0], p[1], p[2], p[3]} << 16);
+  uint16_t half[lanes];
+  memcpy(half, p, sizeof half);
+  return (Vec)(Bits{half[0], half[1], half[2], half[3]} << 16);
 }
 ECHO_INLINE void vec_store_bfloat16(uint16_t* p, Vec v) {
   typedef uint32_t Bits __attribute__((vector_size(16)));
@@ -68,20 +70,23 @@ ECHO_INLINE void vec_store_bfloat16(uint16_t* p, Vec v) {
   const Bits rounded = (bits + 0x7fff + (high & 1)) >> 16;
   const Bits nan = (Bits)(v != v);
   const Bits result = (nan & (high | 0x40)) | (~nan & rounded);
-  for (int i = 0; i < lanes; i++) p[i] = static_cast<uint16_t>(result[i]);
+  uint16_t half[lanes];
+  for (int i = 0; i < lanes; i++) half[i] = static_cast<uint16_t>(result[i]);
+  // Copied, as in the tails below: a 16-bit store may lie in memory that is read as float32, which the compiler must not rule out.
+  memcpy(p, half, sizeof half);
 }
 
 #endif
 
 ECHO_INLINE Vec vec_load_bfloat16_part(const uint16_t* p, int n) {
   uint16_t whole[lanes] = {};
-  for (int i = 0; i < n; i++) whole[i] = p[i];
+  memcpy(whole, p, static_cast<size_t>(n) * sizeof(uint16_t));
   return vec_load_bfloat16(whole);
 }
 ECHO_INLINE void vec_store_bfloat16_part(uint16_t* p, Vec v, int n) {
   uint16_t whole[lanes];
   vec_store_bfloat16(whole, v);
-  for (int i = 0; i < n; i++) p[i] = whole[i];
+  memcpy(p, whole, static_cast<size_t>(n) * sizeof(uint16_t));
 }
 
 #endif
