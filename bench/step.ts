@@ -6,6 +6,7 @@ import { packageRoot } from "../lib/native/package-root.js";
 import { Slots } from "../lib/rollout/slots.js";
 import type { Trajectory } from "../lib/rollout/trajectory.js";
 import { LocalSandboxProvider } from "../lib/sandbox/local-sandbox-provider.js";
+import type { Sandbox } from "../lib/sandbox/sandbox.js";
 import { SharedSandboxProvider } from "../lib/sandbox/shared-sandbox-provider.js";
 import { chooseTasks } from "../lib/train/choose-tasks.js";
 import { parseConfig } from "../lib/train/config/parse-config.js";
@@ -17,29 +18,45 @@ import type { BenchTable } from "./bench-table.js";
 import { Meter } from "./meter.js";
 
 const ROUNDS = 5;
+const FAMILIES = ["tinyterm/find", "tinyterm"];
 
 /** Milliseconds of the parts of a step. */
 type Parts = Record<string, number>;
 
+/** Where a training step's time goes, on one family and on all. */
+export async function benchStep(): Promise<BenchTable[]> {
+  const tables: BenchTable[] = [];
+  for (const family of FAMILIES) tables.push(await benchFamily(family));
+  return tables;
+}
+
 /**
- * Where a training step's time goes: one step of ECHO on TinyTerm with the shipped starting policy, taken again and again with a learning
- * rate of 0, so that every round does the very same work and the least processor time of a part is its own.
+ * One step of ECHO with the shipped starting policy, taken again and again with a learning rate of 0, so that every round does the very same
+ * work and the least processor time of a part is its own.
  */
-export async function benchStep(): Promise<BenchTable> {
+async function benchFamily(family: string): Promise<BenchTable> {
   const meter = new Meter();
   const directory = mkdtempSync(join(tmpdir(), "echo-grpo-bench-"));
-  const run = await open(meter, join(directory, "run"));
+  const run = await open(meter, family, join(directory, "run"));
   const sandboxes = await LocalSandboxProvider.start();
   let commands = 0;
+  const made: Sandbox[] = [];
   const create = sandboxes.create.bind(sandboxes);
   sandboxes.create = async (signal) => {
     const sandbox = await create(signal);
+    made.push(sandbox);
     const exec = sandbox.exec.bind(sandbox);
     sandbox.exec = (command, options) => {
       commands++;
       return exec(command, options);
     };
     return sandbox;
+  };
+  // Only of what has ended is the processor time known.
+  const sandboxCpuMs = async (): Promise<number> => {
+    for (const sandbox of made.splice(0)) await sandbox.dispose();
+    const { ownCpuMs, endedCpuMs } = await sandboxes.usage();
+    return ownCpuMs + endedCpuMs;
   };
   try {
     const cpu: Parts[] = [];
@@ -49,13 +66,13 @@ export async function benchStep(): Promise<BenchTable> {
     let ran = 0;
     for (let round = 0; round <= ROUNDS; round++) {
       commands = 0;
-      const measured = await measuredStep(run, sandboxes, meter);
+      const measured = await measuredStep(run, sandboxes, sandboxCpuMs, meter);
       ran = commands;
       first ??= measured.trajectories;
       const same = JSON.stringify(measured.trajectories.map(({ ids }) => ids));
       if (same !== JSON.stringify(first.map(({ ids }) => ids)))
         throw new Error("[bench] two rounds differ: expected the same rollouts every time.");
-      const replayed = await replays(run, sandboxes, first);
+      const replayed = await replays(run, sandboxes, sandboxCpuMs, first);
       if (round === 0) continue;
       const { "whole step": whole, ...parts } = measured.cpu;
       cpu.push({ ...parts, ...replayed, "whole step": whole });
@@ -70,7 +87,7 @@ export async function benchStep(): Promise<BenchTable> {
   }
 }
 
-async function open(meter: Meter, out: string): Promise<TrainingRun> {
+async function open(meter: Meter, family: string, out: string): Promise<TrainingRun> {
   const native = loadNative();
   const { createDecoder } = native;
   meter.watch(native, { adamwStep: "optimiser", gradNorm: "optimiser" });
@@ -91,7 +108,7 @@ async function open(meter: Meter, out: string): Promise<TrainingRun> {
       out,
       steps: 1,
       model: { path: join(packageRoot(), "assets", "tinyterm", "start") },
-      tasks: { family: "tinyterm/find" },
+      tasks: { family },
       concurrency: 128,
       eval: { every: 0 },
     },
@@ -106,13 +123,14 @@ async function open(meter: Meter, out: string): Promise<TrainingRun> {
 async function measuredStep(
   run: TrainingRun,
   sandboxes: LocalSandboxProvider,
+  sandboxCpuMs: () => Promise<number>,
   meter: Meter,
 ): Promise<{ cpu: Parts; wall: Parts; trajectories: Trajectory[] }> {
   // Nothing is remembered from the round before, as of tasks that were not met yet.
   run.parts.sandboxes = new SharedSandboxProvider(sandboxes);
   const clock = new StepClock();
   meter.take();
-  const before = await sandboxes.usage();
+  const before = await sandboxCpuMs();
   const usage = process.cpuUsage();
   const { trajectories, metrics } = await policyStep(run, 1, {
     clock,
@@ -121,7 +139,7 @@ async function measuredStep(
     onCleanupFailure: (error) => console.error(error.message),
   });
   const stepped = process.cpuUsage(usage);
-  const sandboxMs = await sandboxCpuMs(sandboxes, before);
+  const sandboxMs = (await sandboxCpuMs()) - before;
   const writing = process.cpuUsage();
   await run.directory.record(1, { metrics, timings: clock.timings(), trajectories });
   const written = process.cpuUsage(writing);
@@ -149,6 +167,7 @@ async function measuredStep(
 async function replays(
   run: TrainingRun,
   sandboxes: LocalSandboxProvider,
+  sandboxCpuMs: () => Promise<number>,
   trajectories: readonly Trajectory[],
 ): Promise<Parts> {
   const { family, harness } = run.parts;
@@ -156,7 +175,7 @@ async function replays(
   const chosen = chooseTasks(family, tasks, { seed, step: 1, count });
   const play = async (commands: boolean, verification: boolean): Promise<number> => {
     const shared = new SharedSandboxProvider(sandboxes);
-    const before = await sandboxes.usage();
+    const before = await sandboxCpuMs();
     const slots = new Slots(concurrency);
     const one = async (trajectory: Trajectory): Promise<void> => {
       const environment = await family.createEnvironment(chosen[trajectory.task], shared);
@@ -168,7 +187,7 @@ async function replays(
       await environment.dispose();
     };
     await Promise.all(trajectories.map((trajectory) => slots.run(() => one(trajectory))));
-    return await sandboxCpuMs(sandboxes, before);
+    return (await sandboxCpuMs()) - before;
   };
   const setUp = await play(false, false);
   const withCommands = await play(true, false);
@@ -190,14 +209,6 @@ function actions(
   });
 }
 
-async function sandboxCpuMs(
-  sandboxes: LocalSandboxProvider,
-  before: { ownCpuMs: number; endedCpuMs: number },
-): Promise<number> {
-  const after = await sandboxes.usage();
-  return after.ownCpuMs - before.ownCpuMs + after.endedCpuMs - before.endedCpuMs;
-}
-
 function least(all: readonly Parts[]): Parts {
   const parts = Object.keys(all[0]);
   return Object.fromEntries(parts.map((part) => [part, Math.min(...all.map((one) => one[part]))]));
@@ -210,7 +221,7 @@ function table(
   cpu: Parts,
   wall: Parts,
 ): BenchTable {
-  const { tasksPerStep, groupSize, minibatchSequences, concurrency } = run.config;
+  const { tasks, tasksPerStep, groupSize, minibatchSequences, concurrency } = run.config;
   const sum = (value: (trajectory: Trajectory) => number): number =>
     trajectories.reduce((total, trajectory) => total + value(trajectory), 0);
   const turns = sum((trajectory) => trajectory.turns);
@@ -218,7 +229,7 @@ function table(
   const updates = Math.ceil(trajectories.length / minibatchSequences);
   const total = cpu["whole step"];
   return {
-    title: "Where a training step's time goes",
+    title: `Where a training step's time goes: ${tasks.family}`,
     columns: ["part", "CPU s", "share", "wall s"],
     rows: Object.entries(cpu).map(([part, ms]) => [
       part,
@@ -227,9 +238,9 @@ function table(
       part in wall ? (wall[part] / 1000).toFixed(2) : "",
     ]),
     notes: [
-      `One step of ECHO on tinyterm/find: ${tasksPerStep} tasks x ${groupSize} rollouts, ${concurrency} at once, ${turns} turns (${commands} commands ran in a sandbox, the others were answered as those were), ${tokens} tokens, ${updates} optimiser steps. Least of ${ROUNDS} rounds of the same work.`,
+      `One step of ECHO: ${tasksPerStep} tasks x ${groupSize} rollouts, ${concurrency} at once, ${turns} turns (${commands} commands ran in a sandbox, the others were answered as those were), ${tokens} tokens, ${updates} optimiser steps. Least of ${ROUNDS} rounds of the same work.`,
       `Wall clock: rollouts ${(wall.rollout / 1000).toFixed(2)} s, optimising ${(wall.optimise / 1000).toFixed(2)} s.`,
-      "JavaScript: what this process used outside native calls. Sandboxes: supervisor, shells and commands; their parts are measured by replaying the same actions without a policy.",
+      "JavaScript: what this process used outside native calls. Sandboxes: supervisor, shells and commands; their parts are measured by replaying the same actions without a policy. Every round makes its sandboxes anew, a trainer only in its first steps.",
     ],
   };
 }

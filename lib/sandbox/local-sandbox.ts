@@ -2,12 +2,15 @@ import { ArgumentError } from "../errors/argument-error.js";
 import { SandboxError } from "../errors/sandbox-error.js";
 import { checkSandboxPath } from "./check-sandbox-path.js";
 import type { ExecResult } from "./exec-result.js";
-import type { ExecOptions, Sandbox } from "./sandbox.js";
+import type { ExecOptions } from "./sandbox.js";
+import { SandboxTree } from "./sandbox-tree.js";
 import type { SupervisorConnection } from "./supervisor-connection.js";
-import { decodeResult, encodeU32, operation } from "./supervisor-protocol.js";
+import { decodeResult, encodeTreeEdits, encodeU32, operation } from "./supervisor-protocol.js";
+import type { TreeEdit } from "./tree-edit.js";
+import type { TreeSandbox } from "./tree-sandbox.js";
 
 /** A sandbox of `LocalSandboxProvider`. Calls run one after another, in the order made. */
-export class LocalSandbox implements Sandbox {
+export class LocalSandbox implements TreeSandbox {
   private readonly supervisor: SupervisorConnection;
   private readonly id: number;
   private last: Promise<unknown> = Promise.resolve();
@@ -47,6 +50,27 @@ export class LocalSandbox implements Sandbox {
       const bytes = typeof data === "string" ? Buffer.from(data) : data;
       const parts = [encodeU32(name.length), name, bytes];
       await this.withPath(path, this.supervisor.call(operation.writeFile, this.id, parts));
+    });
+  }
+
+  /**
+   * All files and directories.
+   * @throws SandboxError `ERR_SANDBOX_LIMIT` when it holds more than plain files (mode 0644, one name) and directories (0755), or more than
+   * 1 MiB or 4,096 of them.
+   */
+  readTree(): Promise<SandboxTree> {
+    return this.inTurn(async () =>
+      SandboxTree.decode(await this.supervisor.call(operation.readTree, this.id)),
+    );
+  }
+
+  /**
+   * Makes the edits, in order. The shell must not stand in a directory that goes.
+   * @throws SandboxError `ERR_SANDBOX_PATH` at the first that cannot be made; those before it stay made.
+   */
+  editTree(edits: readonly TreeEdit[]): Promise<void> {
+    return this.inTurn(async () => {
+      await this.supervisor.call(operation.editTree, this.id, [encodeTreeEdits(edits)]);
     });
   }
 

@@ -1,29 +1,33 @@
+import { HostPool } from "./host-pool.js";
 import type { SandboxProvider } from "./sandbox-provider.js";
 import { SharedSandbox } from "./shared-sandbox.js";
-import { World } from "./world.js";
-import { WorldState } from "./world-state.js";
+import type { TreeSandbox } from "./tree-sandbox.js";
+import { WorldStates } from "./world-states.js";
 
 export interface SharedSandboxOptions {
-  /** About how many characters of worlds and answers are remembered before all are forgotten. Default 32 Mi. */
+  /** About how many characters of files and answers are remembered before all are forgotten. Default 32 Mi. */
   rememberedCharacters?: number;
+  /** How many real sandboxes are kept for the next to come when nobody needs them. Default 64. */
+  spareSandboxes?: number;
 }
 
 /**
- * Sandboxes that share work where nobody can tell: rollouts that began with the same files and made the same changes since are in the same
- * state, and a command that one of them asked in it is answered to the others as it was to the first. Every answer was given by a real
- * sandbox of `sandboxes`; whoever changes something gets a sandbox of its own. Sound only where the same commands in the same state give
- * the same answers, as the closed command language (`command-grammar.ts`) sees to: the clock, process numbers and random numbers are out
- * of its sight. What met a deadline, was aborted or failed is not shared.
+ * Sandboxes that share work where nobody can tell: two that hold the same files, with the shell in the same directory, are in the same
+ * state, however they came there, and a command of the closed command language that was asked in it is answered as it was before.
+ * Every answer was given by a real sandbox of `sandboxes`, which is brought from state to state by changing its files. This is sound because
+ * the closed language (`command-grammar.ts`) shows nothing but files: no clock, no process numbers, no random numbers, no order of a
+ * directory. Whoever runs any other line gets a real sandbox of its own from then on. A script of `execOnce` must judge by the files
+ * alone, too. What met a deadline, was aborted or failed is not shared.
  */
 export class SharedSandboxProvider implements SandboxProvider {
-  private readonly sandboxes: SandboxProvider;
-  private empty = new WorldState();
-  private readonly rememberedCharacters: number;
-  private readonly worlds = new WeakMap<WorldState, World>();
+  private readonly sandboxes: SandboxProvider<TreeSandbox>;
+  private readonly states: WorldStates;
+  private readonly hosts: HostPool;
 
-  constructor(sandboxes: SandboxProvider, options: SharedSandboxOptions = {}) {
+  constructor(sandboxes: SandboxProvider<TreeSandbox>, options: SharedSandboxOptions = {}) {
     this.sandboxes = sandboxes;
-    this.rememberedCharacters = options.rememberedCharacters ?? 32 * 2 ** 20;
+    this.states = new WorldStates(options.rememberedCharacters ?? 32 * 2 ** 20);
+    this.hosts = new HostPool(sandboxes, options.spareSandboxes ?? 64);
   }
 
   get layers(): readonly string[] {
@@ -33,20 +37,10 @@ export class SharedSandboxProvider implements SandboxProvider {
   /** Makes no real sandbox yet: the first command that nobody asked before does, and fails where that fails. */
   async create(signal?: AbortSignal): Promise<SharedSandbox> {
     signal?.throwIfAborted();
-    if (this.empty.size > this.rememberedCharacters) this.empty = new WorldState();
-    return new SharedSandbox(this.empty, (state) => this.worldOf(state));
+    return new SharedSandbox(this.states, this.hosts);
   }
 
   async dispose(): Promise<void> {
     await this.sandboxes.dispose();
-  }
-
-  private worldOf(state: WorldState): World {
-    let world = this.worlds.get(state);
-    if (world === undefined) {
-      world = new World(this.sandboxes);
-      this.worlds.set(state, world);
-    }
-    return world;
   }
 }

@@ -1,39 +1,41 @@
 import { SandboxError } from "../errors/sandbox-error.js";
 import { checkSandboxPath } from "./check-sandbox-path.js";
 import type { ExecResult } from "./exec-result.js";
+import type { HostPool } from "./host-pool.js";
+import { lineEffect } from "./line-effect.js";
+import { nameOfCommand } from "./name-of-command.js";
 import { orAborted } from "./or-aborted.js";
-import { readsOnly } from "./reads-only.js";
 import type { ExecOptions, Sandbox } from "./sandbox.js";
-import type { World } from "./world.js";
-import { nameOfChange, type WorldChange } from "./world-change.js";
+import { SandboxTree } from "./sandbox-tree.js";
+import type { SharedCommand } from "./shared-command.js";
 import type { WorldHost } from "./world-host.js";
 import type { WorldAnswer, WorldState } from "./world-state.js";
+import type { WorldStates } from "./world-states.js";
 
 /** A sandbox of `SharedSandboxProvider`. Calls run one after another, in the order made. */
 export class SharedSandbox implements Sandbox {
-  private readonly worldOf: (state: WorldState) => World;
-  private state: WorldState;
+  private readonly states: WorldStates;
+  private readonly hosts: HostPool;
+  private tree = SandboxTree.empty;
   private cwd = "";
-  /** Entered with the first command. */
-  private world: World | undefined;
-  /** A sandbox that nobody shares, after a deadline, an abort or a failure: what state it is in, nobody knows. */
+  /** A sandbox that nobody shares: what state it is in, nobody knows. */
   private own: WorldHost | undefined;
   private last: Promise<unknown> = Promise.resolve();
   private disposal: Promise<void> | undefined;
   private readonly disposed: Promise<never>;
   private refuse: (reason: Error) => void = () => {};
 
-  constructor(empty: WorldState, worldOf: (state: WorldState) => World) {
-    this.worldOf = worldOf;
-    this.state = empty;
-    this.state.occupants++;
+  constructor(states: WorldStates, hosts: HostPool) {
+    this.states = states;
+    this.hosts = hosts;
+    hosts.enter();
     this.disposed = new Promise((_, reject) => {
       this.refuse = reject;
     });
     this.disposed.catch(() => {});
   }
 
-  /** @throws SandboxError as the sandboxes behind it do; `ERR_SANDBOX_PATH` when a file of the world could not be written. */
+  /** @throws SandboxError as the sandboxes behind it do; `ERR_SANDBOX_PATH` when the files do not fit into one. */
   exec(command: string, options: ExecOptions = {}): Promise<ExecResult> {
     const { signal, ...limits } = options;
     return this.inTurn(signal, async () => {
@@ -56,31 +58,18 @@ export class SharedSandbox implements Sandbox {
     return this.inTurn(undefined, async () => {
       checkSandboxPath(path);
       if (this.own) return await this.own.run((sandbox) => sandbox.readFile(path));
-      const { state } = this;
-      const known = state.contentOf(path);
-      if (known) return known;
-      const content = await this.inWorld()
-        .toRead(state)
-        .run((sandbox) => sandbox.readFile(path));
-      state.rememberContent(path, content);
-      return content;
+      const content = this.tree.file(path);
+      if (content) return content;
+      throw new SandboxError("ERR_SANDBOX_PATH", `[sandbox] no regular file: ${JSON.stringify(path)}`);
     });
   }
 
-  /**
-   * Before the first command nothing is written yet; what cannot be written then makes that command fail.
-   * @throws SandboxError `ERR_SANDBOX_PATH` when the path leaves the root or cannot be written.
-   */
+  /** @throws SandboxError `ERR_SANDBOX_PATH` when the path leaves the root or cannot be written. */
   writeFile(path: string, data: Uint8Array | string): Promise<void> {
     return this.inTurn(undefined, async () => {
       checkSandboxPath(path);
-      const change = {
-        kind: "write",
-        path,
-        data: typeof data === "string" ? data : new Uint8Array(data),
-      } as const;
-      if (this.world) await this.ask(change, undefined);
-      else this.moveTo(this.state.after(nameOfChange(change), change));
+      if (this.own) await this.own.run((sandbox) => sandbox.writeFile(path, data));
+      else this.tree = this.tree.withFile(path, data);
     });
   }
 
@@ -92,9 +81,8 @@ export class SharedSandbox implements Sandbox {
 
   private async leave(): Promise<void> {
     this.refuse(new SandboxError("ERR_SANDBOX_DISPOSED", "[sandbox] the sandbox was disposed of"));
-    this.state.occupants--;
-    if (this.own) this.world?.end(this.own);
-    await this.world?.leave();
+    if (this.own) this.hosts.end(this.own);
+    await this.hosts.leave();
   }
 
   private inTurn<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
@@ -108,74 +96,103 @@ export class SharedSandbox implements Sandbox {
   }
 
   /** The answer that was given in this state before, or what a real sandbox says now. */
-  private async ask(change: WorldChange, signal: AbortSignal | undefined): Promise<ExecResult> {
+  private async ask(command: SharedCommand, signal: AbortSignal | undefined): Promise<ExecResult> {
     const { own } = this;
-    if (own) return await own.run((sandbox) => own.apply(sandbox, change, signal));
-    const world = this.inWorld();
-    const name = nameOfChange(change);
+    if (own) return await own.run((sandbox) => own.perform(sandbox, command, signal));
+    const state = this.states.of(this.tree);
+    const effect = command.kind === "once" ? "changes" : lineEffect(command.line, command.cwd);
+    if (effect === "unknown") return await this.askAlone(state, command, signal);
+    const name = nameOfCommand(command);
     for (;;) {
-      const known = this.state.answerTo(name);
-      if (known === undefined) return await this.askFirst(world, name, change, signal);
+      const known = state.answerTo(name);
+      if (known === undefined)
+        return effect === "reads"
+          ? await this.read(state, name, command, signal)
+          : await this.change(state, name, command, signal);
       // Whoever asked first may fail for reasons of its own; then we ask ourselves.
       const answer = known instanceof Promise ? await orAborted(known, signal).catch(() => undefined) : known;
       signal?.throwIfAborted();
       if (this.disposal) return await this.disposed;
       if (answer === undefined) continue;
-      this.moveTo(answer.next);
+      this.tree = answer.next.tree;
       return answer.result;
     }
   }
 
-  private async askFirst(
-    world: World,
+  /** Others read in the same sandbox: what one of them asked goes on when that one is told to stop. */
+  private async read(
+    state: WorldState,
     name: string,
-    change: WorldChange,
+    command: SharedCommand,
     signal: AbortSignal | undefined,
   ): Promise<ExecResult> {
-    const { state } = this;
-    const reads = change.kind === "exec" && readsOnly(change.line, change.cwd);
-    // A verifier comes last and is asked once for all: seldom does anybody need the state again.
-    const host = reads ? world.toRead(state) : world.toChange(state, change.kind === "once");
-    // Others read in the same sandbox: what one of them asked goes on when that one is told to stop.
-    const work = host.run((sandbox) => host.apply(sandbox, change, reads ? undefined : signal));
-    const answer = work.then((result): WorldAnswer => {
-      if (result.timedOut)
-        throw new SandboxError("ERR_SANDBOX_LIMIT", "[sandbox] the command met its deadline");
-      const next = reads ? state : state.after(name, change);
-      if (!reads) host.state = next;
-      return { result, next };
+    const host = this.hosts.toRead(state);
+    const work = host.run(async (sandbox) => {
+      await host.bring(sandbox, state.tree, command);
+      return await host.perform(sandbox, command);
+    });
+    state.remember(
+      name,
+      work.then((result) => ({ result: inTime(result), next: state })),
+    );
+    work.catch(() => this.hosts.end(host));
+    return await orAborted(work, signal);
+  }
+
+  private async change(
+    state: WorldState,
+    name: string,
+    command: SharedCommand,
+    signal: AbortSignal | undefined,
+  ): Promise<ExecResult> {
+    const host = this.hosts.toChange(state);
+    const work = host.run(async (sandbox) => {
+      await host.bring(sandbox, state.tree, command);
+      const result = await host.perform(sandbox, command, signal);
+      return { result, tree: result.timedOut ? undefined : await host.look(sandbox) };
+    });
+    const answer = work.then(({ result, tree }): WorldAnswer => {
+      if (tree === undefined) throw notShared();
+      host.state = this.states.of(tree);
+      return { result, next: host.state };
     });
     state.remember(name, answer);
     try {
-      const result = reads ? await orAborted(work, signal) : await work;
-      if (!result.timedOut) this.moveTo((await answer).next);
-      else if (!reads) this.keep(world, host);
+      const { result, tree } = await work;
+      if (tree === undefined) this.keep(host);
+      else this.tree = (await answer).next.tree;
       return result;
     } catch (error) {
-      if (reads) work.catch(() => world.end(host));
-      else this.keep(world, host);
+      this.keep(host);
       throw error;
     }
   }
 
-  private keep(world: World, host: WorldHost): void {
+  /** Nobody knows what such a command leaves behind. */
+  private async askAlone(
+    state: WorldState,
+    command: SharedCommand,
+    signal: AbortSignal | undefined,
+  ): Promise<ExecResult> {
+    const host = this.hosts.toChange(state);
+    this.keep(host);
+    return await host.run(async (sandbox) => {
+      await host.bring(sandbox, state.tree, command);
+      return await host.perform(sandbox, command, signal);
+    });
+  }
+
+  private keep(host: WorldHost): void {
     host.owned = true;
-    if (this.disposal) world.end(host);
+    if (this.disposal) this.hosts.end(host);
     else this.own = host;
   }
+}
 
-  private moveTo(state: WorldState): void {
-    if (this.disposal) return;
-    this.state.occupants--;
-    this.state = state;
-    state.occupants++;
-  }
+const notShared = (): SandboxError =>
+  new SandboxError("ERR_SANDBOX_LIMIT", "[sandbox] the answer is not for others");
 
-  private inWorld(): World {
-    if (this.world === undefined) {
-      this.world = this.worldOf(this.state);
-      this.world.enter();
-    }
-    return this.world;
-  }
+function inTime(result: ExecResult): ExecResult {
+  if (result.timedOut) throw notShared();
+  return result;
 }

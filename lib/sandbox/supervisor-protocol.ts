@@ -1,4 +1,5 @@
 import type { ExecResult } from "./exec-result.js";
+import type { TreeEdit } from "./tree-edit.js";
 
 /** Operations of the wire to the supervisor; `native/sandbox/protocol.h` is the other end and describes the frames. */
 export const operation = {
@@ -10,6 +11,8 @@ export const operation = {
   destroy: 6,
   usage: 7,
   cancel: 8,
+  readTree: 9,
+  editTree: 10,
 } as const;
 
 export const replyKind = { ok: 0, error: 1, hello: 2 } as const;
@@ -41,6 +44,17 @@ export function encodeU32(...values: number[]): Buffer {
   const bytes = Buffer.allocUnsafe(4 * values.length);
   for (const [i, value] of values.entries()) bytes.writeUInt32LE(value, 4 * i);
   return bytes;
+}
+
+const editCodes = { "make-directory": 0, "write-file": 1, "remove-file": 2, "remove-directory": 3 } as const;
+
+export function encodeTreeEdits(edits: readonly TreeEdit[]): Buffer {
+  const parts = edits.flatMap((edit) => {
+    const path = Buffer.from(edit.path, "latin1");
+    const head = [Buffer.from([editCodes[edit.kind]]), encodeU32(path.length), path];
+    return edit.kind === "write-file" ? [...head, encodeU32(edit.bytes.length), edit.bytes] : head;
+  });
+  return Buffer.concat(parts);
 }
 
 /** The result of `exec` and `execOnce`, and whether a cancel ended it. */

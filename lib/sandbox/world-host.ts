@@ -1,39 +1,40 @@
 import { SandboxError } from "../errors/sandbox-error.js";
 import type { ExecResult } from "./exec-result.js";
-import type { ExecOptions, Sandbox } from "./sandbox.js";
-import type { WorldChange } from "./world-change.js";
+import type { ExecOptions } from "./sandbox.js";
+import { SandboxTree } from "./sandbox-tree.js";
+import type { SharedCommand } from "./shared-command.js";
+import type { TreeSandbox } from "./tree-sandbox.js";
 import type { WorldState } from "./world-state.js";
-
-const WRITTEN: ExecResult = { output: "", exitCode: 0, cwd: "", truncated: false, timedOut: false };
 
 /** A real sandbox and the state it is in. Work runs in turn. */
 export class WorldHost {
-  /** Undefined while a change is under way. */
+  /** Where it stands when its work has ended; undefined while a change is under way. */
   state: WorldState | undefined;
   /** One user keeps it, whatever state it is in. */
   owned = false;
   /** Work that has not ended. */
   pending = 0;
-  private readonly made: Promise<Sandbox>;
-  private readonly ready: Promise<Sandbox>;
-  private last: Promise<unknown>;
+  private readonly made: Promise<TreeSandbox>;
+  private last: Promise<unknown> = Promise.resolve();
+  /** What is in the sandbox now. */
+  private tree = SandboxTree.empty;
   private cwd = "";
+  /** Why nobody knows what is in it. */
+  private failure: unknown;
 
-  /** Takes over a sandbox that is being made and brings it into `state`. */
-  constructor(made: Promise<Sandbox>, state: WorldState) {
-    this.state = state;
+  /** Takes over a sandbox that is being made. */
+  constructor(made: Promise<TreeSandbox>) {
     this.made = made;
-    this.ready = made.then(async (sandbox) => {
-      for (const change of state.changes()) await this.apply(sandbox, change);
-      return sandbox;
-    });
-    this.last = this.ready.catch(() => {});
+    made.catch(() => {});
   }
 
-  /** Runs `work` when all before it has ended. Rejects when the sandbox could not be made or brought into its state. */
-  async run<T>(work: (sandbox: Sandbox) => Promise<T>): Promise<T> {
+  /** Runs `work` when all before it has ended. Rejects when the sandbox could not be made or brought into a state. */
+  async run<T>(work: (sandbox: TreeSandbox) => Promise<T>): Promise<T> {
     this.pending++;
-    const turn = this.last.then(async () => await work(await this.ready));
+    const turn = this.last.then(async () => {
+      if (this.failure !== undefined) throw this.failure;
+      return await work(await this.made);
+    });
     this.last = turn.catch(() => {});
     try {
       return await turn;
@@ -42,18 +43,40 @@ export class WorldHost {
     }
   }
 
-  /** Makes one change, or asks something, in the sandbox whose turn it is. */
-  async apply(sandbox: Sandbox, change: WorldChange, signal?: AbortSignal): Promise<ExecResult> {
-    if (change.kind === "write") {
-      await sandbox.writeFile(change.path, change.data);
-      return WRITTEN;
+  /** Puts these files in place of those that are there, and the shell where the command wants it. Only as part of `run`. */
+  async bring(sandbox: TreeSandbox, tree: SandboxTree, command: SharedCommand): Promise<void> {
+    try {
+      if (tree.key !== this.tree.key) {
+        await this.enter(sandbox, "");
+        await sandbox.editTree(this.tree.editsTo(tree));
+        this.tree = tree;
+      }
+      if (command.kind === "exec") await this.enter(sandbox, command.cwd);
+    } catch (error) {
+      this.failure = error;
+      throw error;
     }
-    const options: ExecOptions = signal === undefined ? change.limits : { ...change.limits, signal };
-    if (change.kind === "once") return await sandbox.execOnce(change.script, options);
-    await this.enter(sandbox, change.cwd);
-    const result = await sandbox.exec(change.line, options);
+  }
+
+  /** Only as part of `run`. */
+  async perform(sandbox: TreeSandbox, command: SharedCommand, signal?: AbortSignal): Promise<ExecResult> {
+    const options: ExecOptions = signal === undefined ? command.limits : { ...command.limits, signal };
+    if (command.kind === "once") return await sandbox.execOnce(command.script, options);
+    const result = await sandbox.exec(command.line, options);
     this.cwd = result.cwd;
     return result;
+  }
+
+  /** What is in the sandbox after a command that may have changed it; undefined when that cannot be told. Only as part of `run`. */
+  async look(sandbox: TreeSandbox): Promise<SandboxTree | undefined> {
+    try {
+      const tree = await sandbox.readTree();
+      this.tree = tree;
+      return tree;
+    } catch (error) {
+      if (error instanceof SandboxError && error.code === "ERR_SANDBOX_LIMIT") return undefined;
+      throw error;
+    }
   }
 
   async dispose(): Promise<void> {
@@ -61,7 +84,7 @@ export class WorldHost {
     await sandbox?.dispose();
   }
 
-  private async enter(sandbox: Sandbox, cwd: string): Promise<void> {
+  private async enter(sandbox: TreeSandbox, cwd: string): Promise<void> {
     if (cwd === this.cwd) return;
     const quoted = `'${cwd.replaceAll("'", "'\\''")}'`;
     const command = cwd === "" ? "cd" : cwd.startsWith("/") ? `cd -- ${quoted}` : `cd && cd -- ${quoted}`;

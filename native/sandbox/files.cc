@@ -92,6 +92,28 @@ bool write_file_beneath(int root_fd, std::string_view path, std::string_view dat
   return ok;
 }
 
+bool make_directory_beneath(int root_fd, std::string_view path, long owner, std::string& error) {
+  std::string name;
+  int parent = open_parent(root_fd, path, false, -1, name, error);
+  if (parent < 0) return false;
+  bool ok = mkdirat(parent, name.c_str(), 0755) == 0;
+  if (ok && owner >= 0)
+    ok = fchownat(parent, name.c_str(), static_cast<uid_t>(owner), static_cast<gid_t>(owner), AT_SYMLINK_NOFOLLOW) == 0;
+  int code = errno;
+  close(parent);
+  return ok || fail(error, code);
+}
+
+bool remove_beneath(int root_fd, std::string_view path, bool directory, std::string& error) {
+  std::string name;
+  int parent = open_parent(root_fd, path, false, -1, name, error);
+  if (parent < 0) return false;
+  bool ok = unlinkat(parent, name.c_str(), directory ? AT_REMOVEDIR : 0) == 0;
+  int code = errno;
+  close(parent);
+  return ok || fail(error, code);
+}
+
 void remove_tree(int parent_fd, const char* name) {
   int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0) {

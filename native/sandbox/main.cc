@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <string>
@@ -45,6 +46,8 @@ int main(int argc, char** argv) {
   // A session of its own: Ctrl-C in the trainer's terminal is the trainer's to handle.
   setsid();
   prepare_signals();
+  // The modes of what is made for a sandbox are not the trainer's to choose.
+  umask(022);
   prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   struct rlimit files;
   if (getrlimit(RLIMIT_NOFILE, &files) == 0) {

@@ -20,6 +20,8 @@ enum class Operation : uint8_t {
   kDestroy = 6,    // -> empty
   kUsage = 7,      // -> u64 own CPU us, u64 CPU us of ended sandboxes, u32 live sandboxes
   kCancel = 8,     // ends the call of that number; no reply of its own
+  kReadTree = 9,   // -> tree, as tree.h has it
+  kEditTree = 10,  // edits -> empty
 };
 
 enum class ReplyKind : uint8_t {

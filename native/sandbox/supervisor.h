@@ -48,6 +48,9 @@ class Supervisor {
   void exec(Box& box, uint32_t call, Operation operation, PayloadReader reader);
   void write_file(Box& box, uint32_t call, PayloadReader reader);
   void read_file(Box& box, uint32_t call, std::string_view path);
+  void send_tree(Box& box, uint32_t call);
+  void change_tree(Box& box, uint32_t call, std::string_view edits);
+  long owner_of(const Box& box) const;
   void usage(uint32_t call);
   void cancel(uint32_t call);
 

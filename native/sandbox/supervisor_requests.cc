@@ -4,6 +4,7 @@
 
 #include "files.h"
 #include "supervisor.h"
+#include "tree.h"
 
 namespace echo {
 
@@ -32,6 +33,10 @@ void Supervisor::handle(std::string_view request) {
       return read_file(box, call, reader.rest);
     case Operation::kWriteFile:
       return write_file(box, call, reader);
+    case Operation::kReadTree:
+      return send_tree(box, call);
+    case Operation::kEditTree:
+      return change_tree(box, call, reader.rest);
     case Operation::kDestroy:
       return destroy(box, call);
     default:
@@ -79,9 +84,26 @@ void Supervisor::write_file(Box& box, uint32_t call, PayloadReader reader) {
   if (box.root_fd < 0) return wire_.error(call, ErrorCode::kGone, "the sandbox is not ready");
   std::string_view path = reader.bytes(reader.u32());
   std::string reason;
-  long owner = isolation_.uid_per_sandbox ? static_cast<long>(isolation_.first_uid + box.slot) : -1;
-  if (write_file_beneath(box.root_fd, path, reader.rest, owner, reason)) return wire_.ok(call);
+  if (write_file_beneath(box.root_fd, path, reader.rest, owner_of(box), reason)) return wire_.ok(call);
   wire_.error(call, ErrorCode::kPath, reason);
+}
+
+void Supervisor::send_tree(Box& box, uint32_t call) {
+  if (box.root_fd < 0) return wire_.error(call, ErrorCode::kGone, "the sandbox is not ready");
+  std::string tree, reason;
+  if (read_tree(box.root_fd, tree, reason)) return wire_.ok(call, tree);
+  wire_.error(call, ErrorCode::kLimit, "the files cannot be handed out as a tree: " + reason);
+}
+
+void Supervisor::change_tree(Box& box, uint32_t call, std::string_view edits) {
+  if (box.root_fd < 0) return wire_.error(call, ErrorCode::kGone, "the sandbox is not ready");
+  std::string reason;
+  if (edit_tree(box.root_fd, edits, owner_of(box), reason)) return wire_.ok(call);
+  wire_.error(call, ErrorCode::kPath, reason);
+}
+
+long Supervisor::owner_of(const Box& box) const {
+  return isolation_.uid_per_sandbox ? static_cast<long>(isolation_.first_uid + box.slot) : -1;
 }
 
 void Supervisor::usage(uint32_t call) {

@@ -14,7 +14,7 @@ beforeAll(async () => {
 });
 afterAll(() => local.dispose());
 
-const FAMILIES = ["find", "navigate", "files", "count", "visit"].map((name) => `tinyterm/${name}`);
+const FAMILIES = ["find", "navigate", "files", "count", "fix", "visit"].map((name) => `tinyterm/${name}`);
 
 test.each(FAMILIES)("%s: sharing sandboxes changes no rollout", async (name) => {
   const family = taskFamily(name);
@@ -35,7 +35,7 @@ test.each(FAMILIES)("%s: sharing sandboxes changes no rollout", async (name) => 
   };
   const expected = await play(local, 16);
   expect(expected.every(({ exact, reward }) => exact && reward !== null)).toBe(true);
-  const shared = new SharedSandboxProvider(local);
+  const shared = new SharedSandboxProvider(local, { spareSandboxes: 0 });
   expect(await play(shared, 32)).toEqual(expected);
   // Now everything is known.
   expect(await play(shared, 3)).toEqual(expected);
