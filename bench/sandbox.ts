@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { performance } from "node:perf_hooks";
 import { LocalSandboxProvider } from "../lib/sandbox/local-sandbox-provider.js";
+import { SandboxTree } from "../lib/sandbox/sandbox-tree.js";
 import type { BenchTable } from "./bench-table.js";
 
 /** What the local sandbox costs: CPU of supervisor and sandboxes together by getrusage, the trainer's side apart. */
@@ -35,6 +36,7 @@ export async function benchSandbox(): Promise<BenchTable> {
     await measure(200, (provider) => setUpAndVerify(provider, 200, 4)),
     "<= 6 CPU-ms",
   );
+  add("to other files: two words and a directory", await measure(4000, otherFiles), "");
   add("256 rollouts at once, 4 commands each", await measure(256, manyAtOnce), "256 at once");
   const delay = await hungNeighbour();
   rows.push(["echo beside a hung command: slowest of 200, ms", delay, "-", "-", "no delay"]);
@@ -46,6 +48,7 @@ export async function benchSandbox(): Promise<BenchTable> {
       `Layers in force: ${layers}.`,
       "CPU-ms each: supervisor and everything in its sandboxes, set-up and end included, by getrusage.",
       "Trainer CPU-ms: the Node process that asks, measured apart.",
+      "To other files: the edits between two such states and reading back what is there, 15 files in 3 directories.",
       "Set-up and verification: create, four files, first shell, a verifier in a fresh bash with one cat, dispose.",
     ],
   };
@@ -94,6 +97,23 @@ async function setUpAndVerify(provider: LocalSandboxProvider, count: number, atO
     }
   };
   await Promise.all(Array.from({ length: atOnce }, worker));
+}
+
+/** Between two states that differ in two files and a directory, and a look at what is there, of fifteen files. */
+async function otherFiles(provider: LocalSandboxProvider): Promise<void> {
+  const sandbox = await provider.create();
+  let common = SandboxTree.empty;
+  for (const place of ["a", "b", "b/c"])
+    for (const name of "vwxyz") common = common.withFile(`${place}/${name}.txt`, "word\n");
+  const [one, two] = [common.withFile("a/v.txt", "other\n"), common.withFile("d/x.txt", "word\n")];
+  await sandbox.editTree(SandboxTree.empty.editsTo(one));
+  for (let i = 0; i < 2000; i++) {
+    await sandbox.editTree(one.editsTo(two));
+    await sandbox.readTree();
+    await sandbox.editTree(two.editsTo(one));
+    await sandbox.readTree();
+  }
+  await sandbox.dispose();
 }
 
 async function manyAtOnce(provider: LocalSandboxProvider): Promise<void> {

@@ -5,4 +5,7 @@ export { type LocalSandboxOptions, LocalSandboxProvider } from "./local-sandbox-
 export { maxCommandLength, type ParsedCommand, parseCommand } from "./parse-command.js";
 export type { ExecOptions, Sandbox } from "./sandbox.js";
 export type { SandboxProvider } from "./sandbox-provider.js";
+export { SandboxTree } from "./sandbox-tree.js";
 export { type SharedSandboxOptions, SharedSandboxProvider } from "./shared-sandbox-provider.js";
+export type { TreeEdit } from "./tree-edit.js";
+export type { TreeSandbox } from "./tree-sandbox.js";

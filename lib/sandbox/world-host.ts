@@ -20,7 +20,7 @@ export class WorldHost {
   private tree = SandboxTree.empty;
   private cwd = "";
   /** Why nobody knows what is in it. */
-  private failure: unknown;
+  private failure: Error | undefined;
 
   /** Takes over a sandbox that is being made. */
   constructor(made: Promise<TreeSandbox>) {
@@ -53,7 +53,7 @@ export class WorldHost {
       }
       if (command.kind === "exec") await this.enter(sandbox, command.cwd);
     } catch (error) {
-      this.failure = error;
+      this.failure = error instanceof Error ? error : new Error(String(error));
       throw error;
     }
   }
