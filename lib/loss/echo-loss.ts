@@ -9,6 +9,7 @@ import type { LossOptions } from "./loss-options.js";
 import type { LossRows } from "./loss-rows.js";
 import type { LossTotals } from "./loss-totals.js";
 import { nativeLossRows } from "./native-loss-rows.js";
+import { nonfiniteRowsOf } from "./nonfinite-rows-of.js";
 import { resolveLossOptions } from "./resolve-loss-options.js";
 
 const WHERE = "echoLoss";
@@ -87,13 +88,10 @@ export function echoLoss(input: EchoLossInput): EchoLossResult {
           });
           return native.echoLoss({ ...block, gradientDtype }, rows, options, logprobs, entropies);
         });
-  const nonfiniteRows: number[] = [];
-  if (metrics.nonfiniteRows > 0)
-    for (const [row, logprob] of logprobs.entries()) if (!Number.isFinite(logprob)) nonfiniteRows.push(row);
   return {
     loss: metrics.policyLoss + metrics.observationLoss + metrics.klLoss + metrics.entropyLoss,
     metrics,
     logprobs,
-    nonfiniteRows,
+    nonfiniteRows: nonfiniteRowsOf(metrics, logprobs),
   };
 }

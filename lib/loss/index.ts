@@ -8,6 +8,13 @@ export {
 export type { LogitsBlock, LogitsDtype } from "./check-logits.js";
 export { type EchoLossInput, type EchoLossResult, echoLoss } from "./echo-loss.js";
 export { type LambdaSchedule, lambdaSchedule } from "./lambda-schedule.js";
+export {
+  type LinearEchoLossInput,
+  type LinearEchoLossResult,
+  linearEchoLoss,
+} from "./linear-echo-loss.js";
+export type { LinearHead } from "./linear-head.js";
+export { type LinearTokenLogprobsInput, linearTokenLogprobs } from "./linear-token-logprobs.js";
 export type { LossOptions } from "./loss-options.js";
 export type { LossRows } from "./loss-rows.js";
 export type { LossTotals } from "./loss-totals.js";

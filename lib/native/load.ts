@@ -8,7 +8,7 @@ import { packageRoot } from "./package-root.js";
 import { platformPackage, platformPackageNames } from "./platform-package.js";
 
 // native/addon/register.h holds the same number.
-const ABI_VERSION = 2;
+const ABI_VERSION = 3;
 const MEND = `Run \`npm run build:native\` in ${packageRoot()}; it needs g++, make and python3 and explains what is missing.`;
 
 let loaded: NativeAddon | undefined;

@@ -12,6 +12,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   echo::addon::register_core(env, exports);
   echo::addon::register_loss(env, exports);
   echo::addon::register_gemm(env, exports);
+  echo::addon::register_linear_loss(env, exports);
   echo::addon::register_decoder(env, exports);
   echo::addon::register_optim(env, exports);
   return exports;

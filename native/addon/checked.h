@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 
+#include "../core/dtype.h"
 #include "../core/status.h"
 
 namespace echo::addon {
@@ -77,6 +78,24 @@ template <typename T>
 bool take_optional(Napi::Value value, const char* name, int64_t length, View<T>& out) {
   if (value.IsNull() || value.IsUndefined()) return true;
   return take(value, name, length, out);
+}
+
+inline bool take_object(Napi::Value value, const char* name, Napi::Object& out) {
+  if (!value.IsObject())
+    return throw_error(value.Env(), "ERR_INVALID_TYPE", std::string("[native] ") + name + ": expected an object.");
+  out = value.As<Napi::Object>();
+  return true;
+}
+
+inline bool take_dtype(Napi::Value value, const char* name, Dtype& out) {
+  const std::string got = value.IsString() ? value.As<Napi::String>().Utf8Value() : "";
+  if (got == "float32") out = Dtype::float32;
+  else if (got == "bfloat16") out = Dtype::bfloat16;
+  else if (got == "float16") out = Dtype::float16;
+  else
+    return throw_error(value.Env(), "ERR_INVALID_DTYPE",
+                       std::string("[native] ") + name + ": expected float32, bfloat16 or float16.");
+  return true;
 }
 
 inline bool take_number(Napi::Value value, const char* name, double& out) {

@@ -13,24 +13,6 @@ namespace {
 
 constexpr int64_t most = int64_t{1} << 40;
 
-bool take_object(Napi::Value value, const char* name, Napi::Object& out) {
-  if (!value.IsObject())
-    return throw_error(value.Env(), "ERR_INVALID_TYPE", std::string("[native] ") + name + ": expected an object.");
-  out = value.As<Napi::Object>();
-  return true;
-}
-
-bool take_dtype(Napi::Value value, const char* name, Dtype& out) {
-  const std::string got = value.IsString() ? value.As<Napi::String>().Utf8Value() : "";
-  if (got == "float32") out = Dtype::float32;
-  else if (got == "bfloat16") out = Dtype::bfloat16;
-  else if (got == "float16") out = Dtype::float16;
-  else
-    return throw_error(value.Env(), "ERR_INVALID_DTYPE",
-                       std::string("[native] ") + name + ": expected float32, bfloat16 or float16.");
-  return true;
-}
-
 struct Block {
   void* logits = nullptr;
   Dtype type = Dtype::float32;

@@ -19,13 +19,6 @@ inline bool out_of_range(Napi::Env env, const std::string& what, const std::stri
   return throw_error(env, "ERR_OUT_OF_RANGE", "[native decoder] " + what + ": expected " + expected + ", got " + got + ".");
 }
 
-inline bool take_object(Napi::Value value, const char* name, Napi::Object& out) {
-  if (!value.IsObject())
-    return throw_error(value.Env(), "ERR_INVALID_TYPE", std::string("[native decoder] ") + name + ": expected an object.");
-  out = value.As<Napi::Object>();
-  return true;
-}
-
 inline bool take_temperature(Napi::Value value, float& out) {
   double number = 0;
   if (!take_number(value, "temperature", number)) return false;

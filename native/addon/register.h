@@ -6,11 +6,12 @@
 namespace echo::addon {
 
 // Raised whenever a function's arguments or meaning change; lib/native/load.ts refuses another number.
-inline constexpr int abi_version = 2;
+inline constexpr int abi_version = 3;
 
 void register_core(Napi::Env env, Napi::Object exports);
 void register_loss(Napi::Env env, Napi::Object exports);
 void register_gemm(Napi::Env env, Napi::Object exports);
+void register_linear_loss(Napi::Env env, Napi::Object exports);
 void register_decoder(Napi::Env env, Napi::Object exports);
 void register_optim(Napi::Env env, Napi::Object exports);
 

@@ -16,6 +16,8 @@
 #include "decoder_config.h"
 #include "decoder_parameters.h"
 #include "kernels.h"
+#include "linear_head.h"
+#include "weighted_rows.h"
 
 namespace echo {
 
@@ -95,6 +97,7 @@ class Decoder {
   bool reserve_rows(int64_t rows, int64_t longest, bool training);
   bool reserve_head(int64_t rows, int64_t chunk);
   int64_t head_chunk_rows() const;
+  HeadWeight head_weight() const;
 
   // Row functions, shared by training and sampling. `rows` contiguous rows; scratch: hidden floats per row.
   void before_attention(int64_t layer, int64_t rows, const float* x, const int32_t* positions, float* rstd1, float* qkv, float* qk_rstd,
@@ -134,8 +137,10 @@ class Decoder {
   int64_t worker_stride_ = 0;
   // Head workspace.
   Buffer<int32_t> head_rows_, head_targets_;
-  Buffer<float> head_vectors_;  // row vectors of the loss
-  Buffer<float> final_x_, hidden_, d_hidden_, final_rstd_, logits_;
+  Buffer<float> head_logprobs_;
+  WeightedRows head_loss_rows_;
+  HeadWorkspace head_workspace_;
+  Buffer<float> final_x_, hidden_, d_hidden_, final_rstd_;
   // Backward workspace.
   Buffer<float> backward_;
   float *d_next_ = nullptr, *d_mid_ = nullptr, *d_x_ = nullptr, *act_ = nullptr, *d_gate_up_ = nullptr, *norm1_ = nullptr,

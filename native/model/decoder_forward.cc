@@ -142,7 +142,7 @@ void Decoder::forward_attention(const Group& group, int64_t layer) {
 
 Status Decoder::logits(const PackedBatch& batch, float* out) {
   ensure_packed();
-  const int64_t d = config_.hidden, vocab = config_.vocab;
+  const int64_t vocab = config_.vocab;
   for (const Group& group : groups(batch)) {
     int64_t longest = 0;
     for (const Span& span : group.spans) longest = std::max(longest, span.length);
@@ -150,7 +150,8 @@ Status Decoder::logits(const PackedBatch& batch, float* out) {
     forward(group);
     for (int64_t i = 0; i < group.rows; i++) head_rows_[i] = static_cast<int32_t>(i);
     norm_head_rows(head_rows_.data(), group.rows);
-    gemm({group.rows, vocab, d, hidden_.data(), d, false, head_.data(), 0, true, out + group.first_row * vocab, vocab, false});
+    const Status status = head_logits(head_weight(), hidden_.data(), group.rows, head_workspace_, out + group.first_row * vocab);
+    if (status != Status::ok) return status;
   }
   return Status::ok;
 }
@@ -174,9 +175,11 @@ Status Decoder::logprobs(const PackedBatch& batch, float temperature, float* out
     std::memset(out + group.first_row, 0, static_cast<size_t>(group.rows) * sizeof(float));
     for (int64_t begin = 0; begin < count; begin += chunk) {
       const int64_t rows = std::min(chunk, count - begin);
-      gemm({rows, vocab, d, hidden_.data() + begin * d, d, false, head_.data(), 0, true, logits_.data(), vocab, false});
-      float* logprobs = head_vectors_.data();
-      const Status status = token_logprobs({logits_.data(), rows, vocab, vocab, head_targets_.data() + begin, temperature, logprobs});
+      float* logits = head_workspace_.logits.data();
+      Status status = head_logits(head_weight(), hidden_.data() + begin * d, rows, head_workspace_, logits);
+      if (status != Status::ok) return status;
+      float* logprobs = head_logprobs_.data();
+      status = token_logprobs({logits, rows, vocab, vocab, head_targets_.data() + begin, temperature, logprobs});
       if (status != Status::ok) return status;
       for (int64_t i = 0; i < rows; i++) out[group.first_row + head_rows_[begin + i]] = logprobs[i];
     }

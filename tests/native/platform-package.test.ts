@@ -96,7 +96,7 @@ describe.skipIf(!built || name === undefined)("the addon's places", () => {
   };
 
   beforeAll(() => {
-    for (const part of ["loss", "native", "errors", "tokens", "random"])
+    for (const part of ["loss", "optim", "native", "errors", "tokens", "random"])
       cpSync(join(root, "dist", part), join(directory, "dist", part), { recursive: true });
     cpSync(join(root, "package.json"), join(directory, "package.json"));
   });

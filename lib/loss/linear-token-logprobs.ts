@@ -1,0 +1,56 @@
+import { ArgumentError } from "../errors/argument-error.js";
+import { callNative } from "../native/call-native.js";
+import { loadOrFallBack } from "../native/load-or-fall-back.js";
+import { checkLinearHead } from "./check-linear-head.js";
+import { checkRows } from "./check-rows.js";
+import { fallbackLogprobs } from "./fallback-logprobs.js";
+import { headLogits } from "./head-logits.js";
+import type { LinearHead } from "./linear-head.js";
+import { resolveLossOptions } from "./resolve-loss-options.js";
+import type { TokenLogprobsInput } from "./token-logprobs.js";
+
+const WHERE = "linearTokenLogprobs";
+
+/** A layer, the token of each row, and the options of `tokenLogprobs`. */
+export interface LinearTokenLogprobsInput
+  extends LinearHead,
+    Pick<TokenLogprobsInput, "targets" | "temperature" | "logitSoftcap" | "logprobsOut" | "entropiesOut"> {}
+
+/**
+ * `tokenLogprobs` on logits = hidden · weightᵀ without [T, V] logits in memory, [T] float32: rows go in chunks through one buffer, skipped ones
+ * are left out. Bitwise equal to the log-probabilities `linearEchoLoss` reports for the same row.
+ *
+ * @throws ArgumentError as `tokenLogprobs`; ERR_INVALID_SHAPE for hidden and weight.
+ * @throws NativeError when there is an addon and it cannot be loaded. Without one the float64 reference computes, after one warning, with all
+ *   logits in memory.
+ */
+export function linearTokenLogprobs(input: LinearTokenLogprobsInput): Float32Array {
+  const targets = checkRows(WHERE, "targets", input.targets, Int32Array, undefined, "[T]");
+  const T = targets.length;
+  const head = checkLinearHead(WHERE, input, T);
+  const { temperature, logitSoftcap } = resolveLossOptions(WHERE, {
+    temperature: input.temperature,
+    logitSoftcap: input.logitSoftcap,
+  });
+  const row = targets.findIndex((target) => target >= head.vocab);
+  if (row >= 0)
+    throw new ArgumentError(
+      "ERR_OUT_OF_RANGE",
+      `[${WHERE}] target out of range at row ${row}: expected at most ${head.vocab - 1}, got ${targets[row]}. A negative target skips its row.`,
+    );
+  const floats = (name: string, value: Float32Array): Float32Array =>
+    checkRows(WHERE, name, value, Float32Array, T, "[T]");
+  const logprobs =
+    input.logprobsOut === undefined ? new Float32Array(T) : floats("logprobsOut", input.logprobsOut);
+  const entropies = input.entropiesOut === undefined ? null : floats("entropiesOut", input.entropiesOut);
+  const native = loadOrFallBack();
+  if (native === undefined) {
+    const { logits } = headLogits(head, T, (t) => targets[t] >= 0);
+    const block = { logits, vocab: head.vocab, ld: head.vocab, dtype: "float32" as const };
+    fallbackLogprobs(WHERE, block, targets, { temperature, logitSoftcap }, logprobs, entropies);
+  } else {
+    const plain = { temperature, logitSoftcap: logitSoftcap === false ? 0 : logitSoftcap };
+    callNative(WHERE, () => native.linearTokenLogprobs(head, targets, plain, logprobs, entropies));
+  }
+  return logprobs;
+}
