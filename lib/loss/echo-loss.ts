@@ -1,6 +1,6 @@
-import { ArgumentError } from "../errors/argument-error.js";
 import { callNative } from "../native/call-native.js";
 import { loadOrFallBack } from "../native/load-or-fall-back.js";
+import { checkGradientDtype } from "./check-gradient-dtype.js";
 import { checkLogits, type LogitsBlock } from "./check-logits.js";
 import { checkLossRows } from "./check-loss-rows.js";
 import { checkRows } from "./check-rows.js";
@@ -59,12 +59,7 @@ export function echoLoss(input: EchoLossInput): EchoLossResult {
   const T = targets.length;
   const { dtype, vocab, ld } = checkLogits(WHERE, input, T);
   const options = resolveLossOptions(WHERE, input);
-  const gradientDtype = input.gradientDtype ?? dtype;
-  if (gradientDtype !== dtype && !(dtype === "float32" && gradientDtype === "bfloat16"))
-    throw new ArgumentError(
-      "ERR_INVALID_DTYPE",
-      `[${WHERE}] gradientDtype is unusable: expected "${dtype}" as the logits, or "bfloat16" for float32 logits, got ${String(gradientDtype)}.`,
-    );
+  const gradientDtype = checkGradientDtype(WHERE, input.gradientDtype, dtype);
   const checked = checkLossRows(WHERE, input, T, vocab);
   const floats = (name: string, value: Float32Array): Float32Array =>
     checkRows(WHERE, name, value, Float32Array, T, "[T]");

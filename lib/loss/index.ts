@@ -19,6 +19,7 @@ export type { LossOptions } from "./loss-options.js";
 export type { LossRows } from "./loss-rows.js";
 export type { LossTotals } from "./loss-totals.js";
 export { mergeLossTotals } from "./merge-loss-totals.js";
+export { mergeVocabStatistics } from "./merge-vocab-statistics.js";
 export type { MicroBatch } from "./micro-batch.js";
 export type { PackedSequences } from "./packed-sequences.js";
 export { type ReferenceInput, type ReferenceResult, type ReferenceRows, referenceLoss } from "./reference.js";
@@ -30,3 +31,9 @@ export { type StepWeights, stepWeights } from "./step-weights.js";
 export type { ObservationSegment, StepWeightsOptions } from "./step-weights-options.js";
 export { type TokenLogprobsInput, tokenLogprobs } from "./token-logprobs.js";
 export type { TokenSequence } from "./token-sequence.js";
+export { type VocabParallelEchoLossInput, vocabParallelEchoLoss } from "./vocab-parallel-echo-loss.js";
+export {
+  type VocabParallelStatisticsInput,
+  vocabParallelStatistics,
+} from "./vocab-parallel-statistics.js";
+export type { VocabStatistics } from "./vocab-statistics.js";

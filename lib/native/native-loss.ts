@@ -24,6 +24,14 @@ export interface NativeBlock {
   ld: number;
 }
 
+/** What a shard of the vocabulary, or all, say of each row, [T] each; native/loss/vocab_statistics.h. */
+export interface NativeVocabStatistics {
+  max: Float32Array;
+  sum: Float64Array;
+  targetLogits: Float32Array;
+  weighted: Float64Array | null;
+}
+
 /** The fused loss as the addon sees it: memory safety is checked there, meaning in lib/loss. */
 export interface NativeLoss {
   /**
@@ -31,7 +39,11 @@ export interface NativeLoss {
    * buffer, or a target out of range on a weighted row.
    */
   echoLoss(
-    block: NativeBlock & { gradientDtype: NativeBlock["dtype"] },
+    block: NativeBlock & {
+      gradientDtype: NativeBlock["dtype"];
+      /** The block is tokens begin .. begin + vocab - 1 of `total`. */
+      shard?: { begin: number; total: number; statistics: NativeVocabStatistics };
+    },
     rows: NativeLossRows,
     options: ResolvedLossOptions,
     logprobsOut: Float32Array | null,
@@ -44,6 +56,13 @@ export interface NativeLoss {
     options: { temperature: number; logitSoftcap: number },
     logprobsOut: Float32Array,
     entropiesOut: Float32Array | null,
+  ): void;
+  /** Fills `statistics`; targets are of the whole vocabulary, a negative one skips its row. */
+  vocabStatistics(
+    block: NativeBlock,
+    targets: Int32Array,
+    options: { temperature: number; logitSoftcap: number; vocabStart: number },
+    statistics: NativeVocabStatistics,
   ): void;
   /** x += 1 over [x.length / ld, ld], with the loss's schedule, threads and tier: the yardstick of bench/loss.ts. */
   benchInPlaceUpdate(x: Float32Array, ld: number): void;

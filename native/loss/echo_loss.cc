@@ -36,6 +36,16 @@ bool bad_block(int64_t rows, int64_t vocab, int64_t ld, float temperature, Dtype
 bool bad_options(const EchoLossArgs& a) {
   const bool narrowed = a.logits_type == Dtype::float32 && a.gradient_type == Dtype::bfloat16;
   const bool kl = a.reference_logprobs != nullptr;
+  if (a.shard != nullptr) {
+    const VocabShard& shard = *a.shard;
+    if (shard.begin < 0 || shard.total < shard.begin + a.vocab || shard.all.max == nullptr || shard.all.sum == nullptr ||
+        shard.all.target_logits == nullptr)
+      return true;
+    // Of another temperature the statistics know nothing, and of the entropy only when it was asked for.
+    if ((a.nll_at_one && a.temperature != 1.0f) ||
+        ((a.entropy || a.entropy_coefficient != 0.0f) && shard.all.weighted == nullptr))
+      return true;
+  }
   return (a.gradient_type != a.logits_type && !narrowed) || (kl && (a.kl_estimator < 1 || a.kl_estimator > 3));
 }
 
@@ -122,7 +132,7 @@ Status echo_loss(const EchoLossArgs& args) {
     return Status::invalid_argument;
   for (int64_t i = 0; i < args.rows; i++)
     if ((args.action_weights[i] != 0 || args.observation_weights[i] != 0) &&
-        (args.targets[i] < 0 || args.targets[i] >= args.vocab))
+        (args.targets[i] < 0 || args.targets[i] >= (args.shard != nullptr ? args.shard->total : args.vocab)))
       return Status::target_out_of_range;
 
   const Scratch scratch(needs_scratch(args.logits_type, args.logit_softcap), args.vocab);
@@ -179,6 +189,35 @@ Status token_logprobs(const TokenLogprobsArgs& args) {
   if (!scratch.allocated()) return Status::out_of_memory;
   LogprobJob job{&args, &active_row_kernels(), &scratch};
   parallel_for(args.rows, row_grain(args.ld), run_logprobs, &job);
+  return Status::ok;
+}
+
+namespace {
+
+struct StatisticsJob {
+  const VocabStatisticsArgs* args;
+  const RowKernels* kernels;
+  const Scratch* scratch;
+};
+
+void run_statistics(void* context, int64_t begin, int64_t end, int worker) {
+  const StatisticsJob& job = *static_cast<StatisticsJob*>(context);
+  job.kernels->statistics_rows(*job.args, begin, end, job.scratch->of(worker));
+}
+
+}  // namespace
+
+Status vocab_statistics(const VocabStatisticsArgs& args) {
+  if (bad_block(args.rows, args.vocab, args.ld, args.temperature, args.logits_type, args.logit_softcap) || args.begin < 0)
+    return Status::invalid_argument;
+  if (args.rows == 0) return Status::ok;
+  if (args.logits == nullptr || args.targets == nullptr || args.out.max == nullptr || args.out.sum == nullptr ||
+      args.out.target_logits == nullptr)
+    return Status::invalid_argument;
+  const Scratch scratch(needs_scratch(args.logits_type, args.logit_softcap), args.vocab);
+  if (!scratch.allocated()) return Status::out_of_memory;
+  StatisticsJob job{&args, &active_row_kernels(), &scratch};
+  parallel_for(args.rows, row_grain(args.ld), run_statistics, &job);
   return Status::ok;
 }
 

@@ -14,6 +14,7 @@
 
 #include "../core/dtype.h"
 #include "../core/status.h"
+#include "vocab_statistics.h"
 
 namespace echo {
 
@@ -47,6 +48,7 @@ struct EchoLossArgs {
   int64_t rows;
   int64_t vocab;
   int64_t ld;                        // row stride in elements of logits_type, >= vocab
+  const VocabShard* shard;           // null: the logits are of the whole vocabulary; else `vocab` counts those of the shard
   const int32_t* targets;            // [rows]
   const float* action_weights;       // [rows]
   const float* observation_weights;  // [rows]

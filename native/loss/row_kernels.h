@@ -29,6 +29,7 @@ struct RowKernels {
   // of float32.
   void (*echo_rows)(const EchoLossArgs& args, int64_t begin, int64_t end, float* scratch, EchoRow* rows);
   void (*logprob_rows)(const TokenLogprobsArgs& args, int64_t begin, int64_t end, float* scratch);
+  void (*statistics_rows)(const VocabStatisticsArgs& args, int64_t begin, int64_t end, float* scratch);
   // x += 1 in place over a row: the yardstick of bench/loss.ts.
   void (*update_row)(float* x, int64_t n);
 };

@@ -1,0 +1,54 @@
+import { callNative } from "../native/call-native.js";
+import { loadNative } from "../native/load.js";
+import { checkLogits, type LogitsBlock } from "./check-logits.js";
+import { checkRows } from "./check-rows.js";
+import { checkVocabStart } from "./check-vocab-start.js";
+import { resolveLossOptions } from "./resolve-loss-options.js";
+import type { VocabStatistics } from "./vocab-statistics.js";
+
+const WHERE = "vocabParallelStatistics";
+
+export interface VocabParallelStatisticsInput extends LogitsBlock {
+  /** First token of this shard; the block holds tokens vocabStart .. vocabStart + vocabSize - 1. */
+  vocabStart: number;
+  /** Token of each row, [T], of the whole vocabulary; a negative one skips its row. */
+  targets: Int32Array;
+  /** Logits are divided by it. Default 1. */
+  temperature?: number;
+  /** As in `LossOptions`. Default false. */
+  logitSoftcap?: number | false;
+  /** Also what the entropy needs. Default false. */
+  entropy?: boolean;
+}
+
+/**
+ * The first of three steps of the loss on a vocabulary in shards: one read of this shard's logits. Then the ranks merge their statistics
+ * (`mergeVocabStatistics`), and each writes its gradient (`vocabParallelEchoLoss`).
+ *
+ * @throws ArgumentError ERR_INVALID_TYPE, ERR_INVALID_DTYPE, ERR_INVALID_SHAPE, ERR_DETACHED, ERR_UNSUPPORTED (resizable buffer), ERR_OUT_OF_RANGE.
+ * @throws NativeError when the addon is missing or cannot be loaded: there is no fallback for shards.
+ */
+export function vocabParallelStatistics(input: VocabParallelStatisticsInput): VocabStatistics {
+  const targets = checkRows(WHERE, "targets", input.targets, Int32Array, undefined, "[T]");
+  const T = targets.length;
+  const { dtype, vocab, ld } = checkLogits(WHERE, input, T);
+  const vocabStart = checkVocabStart(WHERE, input.vocabStart, vocab);
+  const { temperature, logitSoftcap, entropy } = resolveLossOptions(WHERE, {
+    temperature: input.temperature,
+    logitSoftcap: input.logitSoftcap,
+    entropy: input.entropy,
+  });
+  const statistics: VocabStatistics = {
+    max: new Float32Array(T),
+    sum: new Float64Array(T),
+    targetLogits: new Float32Array(T),
+    weighted: entropy ? new Float64Array(T) : null,
+    temperature,
+  };
+  const options = { temperature, logitSoftcap: logitSoftcap === false ? 0 : logitSoftcap, vocabStart };
+  const native = loadNative();
+  callNative(WHERE, () =>
+    native.vocabStatistics({ logits: input.logits, dtype, vocab, ld }, targets, options, statistics),
+  );
+  return statistics;
+}
