@@ -1,5 +1,5 @@
-// An array of more elements than fit in memory: its first and its last piece are memory of their own, and all pieces between are one and
-// the same. A kernel that walks over it touches every index and a few megabytes.
+// An array of more elements than fit in memory: its first and its last piece and those named are memory of their own, and all other pieces
+// are one and the same. A kernel that walks over it touches every index and a few megabytes.
 #pragma once
 
 #include <sys/mman.h>
@@ -7,19 +7,25 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
+#include <vector>
 
 template <typename T>
 class Aliased {
  public:
-  explicit Aliased(int64_t count) {
+  // own: elements whose pieces are memory of their own.
+  explicit Aliased(int64_t count, const std::vector<int64_t>& own = {}) {
     const std::size_t pieces = (static_cast<std::size_t>(count) * sizeof(T) + piece - 1) / piece;
+    std::map<std::size_t, std::size_t> sources = {{0, 1}, {pieces - 1, 2}};
+    for (const int64_t element : own) sources.emplace(static_cast<std::size_t>(element) * sizeof(T) / piece, sources.size() + 1);
     bytes_ = pieces * piece;
     void* base = mmap(nullptr, bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     const int file = memfd_create("aliased", 0);
-    if (base != MAP_FAILED && file >= 0 && ftruncate(file, 3 * piece) == 0) {
+    if (base != MAP_FAILED && file >= 0 && ftruncate(file, static_cast<off_t>((sources.size() + 2) * piece)) == 0) {
       usable_ = true;
       for (std::size_t i = 0; i < pieces; i++) {
-        const std::size_t source = i == 0 ? 0 : i == pieces - 1 ? 2 : 1;
+        const auto known = sources.find(i);
+        const std::size_t source = known == sources.end() ? 0 : known->second;
         void* at = mmap(static_cast<char*>(base) + i * piece, piece, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file,
                         static_cast<off_t>(source * piece));
         if (at == MAP_FAILED) usable_ = false;
