@@ -10,6 +10,7 @@ export const OPTION_VARIANTS: readonly [string, LossOptions][] = [
   ["k1", { klCoefficient: 0.2, klEstimator: "k1" }],
   ["k2", { klCoefficient: 0.2, klEstimator: "k2" }],
   ["k3, temperature 1.4", { klCoefficient: 0.2, temperature: 1.4 }],
+  ["k1, a narrow clamp", { klCoefficient: 0.2, klEstimator: "k1", logRatioClamp: 0.3 }],
   ["entropy measured", { entropy: true }],
   ["entropy bonus", { entropyCoefficient: 0.3, temperature: 0.8 }],
   ["softcap", { logitSoftcap: 4 }],

@@ -39,8 +39,8 @@ describe("sequenceLogRatios", () => {
 describe("rolloutWeights", () => {
   const rows = {
     actionWeights: [1, 0, 1, 1],
-    oldLogprobs: [-1, 0, -2, -1],
-    samplerLogprobs: [-1 - Math.log(2), 0, -2, -1 + Math.log(4)],
+    oldLogprobs: [-1, Number.NaN, -2, -1],
+    samplerLogprobs: [-1 - Math.log(2), Number.NaN, -2, -1 + Math.log(4)],
     cuSeqLens: [0, 2, 4],
   };
 

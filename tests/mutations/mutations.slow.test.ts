@@ -1,0 +1,46 @@
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { MutationLane } from "./mutation-lane.js";
+import { MUTATIONS } from "./mutations.js";
+
+// docs/mutations.md is the list. Each is made in a copy; the test file named beside it must turn red, and is green without it.
+const directory = mkdtempSync(join(tmpdir(), "echo-grpo-mutations-"));
+const compiler = spawnSync("g++", ["--version"]).status === 0;
+const possible = compiler && MutationLane.usable;
+if (!possible)
+  console.warn(
+    "NOT VERIFIED: that tests find mutations (no g++ here, or the addon was not built in this checkout)",
+  );
+
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+/** Two lanes: while one waits for its processes the other works. */
+const free = possible ? [0, 1].map((index) => new MutationLane(join(directory, `${index}`))) : [];
+const waiting: ((lane: MutationLane) => void)[] = [];
+
+async function inLane<T>(work: (lane: MutationLane) => Promise<T>): Promise<T> {
+  const lane = free.pop() ?? (await new Promise<MutationLane>((resolve) => waiting.push(resolve)));
+  try {
+    return await work(lane);
+  } finally {
+    const next = waiting.shift();
+    if (next) next(lane);
+    else free.push(lane);
+  }
+}
+
+describe.skipIf(!possible).concurrent("mutations", () => {
+  it.each([...new Set(MUTATIONS.map(({ red }) => red))])("none: %s is green", async (red) => {
+    const { failed, passed, output } = await inLane((lane) => lane.unchanged(red));
+    expect(failed, output).toBe(0);
+    expect(passed, output).toBeGreaterThan(0);
+  });
+
+  it.each(MUTATIONS)("$file, $breaks: $red turns red", async (mutation) => {
+    const { failed, output } = await inLane((lane) => lane.mutated(mutation));
+    expect(failed, output.slice(0, 4000)).toBeGreaterThan(0);
+  });
+});
