@@ -30,13 +30,17 @@ interface GoldenFile {
   cases: GoldenCase[];
 }
 
-/** PyTorch float64, written by tests/golden/make_loss_golden.py. */
-export const golden: GoldenFile = JSON.parse(
-  readFileSync(new URL("../golden/loss.json", import.meta.url), "utf8"),
-) as GoldenFile;
+const read = (name: string): GoldenFile =>
+  JSON.parse(readFileSync(new URL(`../golden/${name}.json`, import.meta.url), "utf8")) as GoldenFile;
 
-export function goldenSequences(batch: string): TokenSequence[] {
-  return golden.batches[batch].map((sequence) => ({
+/** PyTorch float64, written by tests/golden/make_loss_golden.py. */
+export const golden: GoldenFile = read("loss");
+
+/** The procedure of the released code in PyTorch float64, written by tests/golden/make_released_golden.py. */
+export const released: GoldenFile = read("released");
+
+export function goldenSequences(batch: string, file = golden): TokenSequence[] {
+  return file.batches[batch].map((sequence) => ({
     ids: Int32Array.from(sequence.ids),
     roles: Uint8Array.from(sequence.roles, (letter) => "caow".indexOf(letter)),
     advantage: sequence.advantage,
@@ -45,16 +49,16 @@ export function goldenSequences(batch: string): TokenSequence[] {
 }
 
 /** Logits of the whole batch, packed: [T, V]. */
-export function goldenLogits(batch: string): number[] {
-  return golden.batches[batch].flatMap(({ logits }) => logits);
+export function goldenLogits(batch: string, file = golden): number[] {
+  return file.batches[batch].flatMap(({ logits }) => logits);
 }
 
-export function goldenStepOptions(test: GoldenCase): StepWeightsOptions {
+export function goldenStepOptions(test: GoldenCase, file = golden): StepWeightsOptions {
   const { maxLength, ...options } = test.options;
   return {
     ...options,
     ...(maxLength === null ? {} : { maxLength }),
-    sequences: goldenSequences(test.batch),
+    sequences: goldenSequences(test.batch, file),
   };
 }
 
@@ -72,10 +76,13 @@ export function relativeError(a: ArrayLike<number>, b: ArrayLike<number>): numbe
 }
 
 /** Largest error against PyTorch, over all cases, of the given weights (in float64, before rounding) with the float64 reference. */
-export function worstGoldenError(stepWeights: (options: StepWeightsOptions) => StepWeights): number {
+export function worstGoldenError(
+  stepWeights: (options: StepWeightsOptions) => StepWeights,
+  file = golden,
+): number {
   let worst = 0;
-  for (const test of golden.cases) {
-    const options = goldenStepOptions(test);
+  for (const test of file.cases) {
+    const options = goldenStepOptions(test, file);
     const step = stepWeights(options);
     const imitation = test.options.objective === "imitation";
     const actionWeights: number[] = [];
@@ -93,7 +100,7 @@ export function worstGoldenError(stepWeights: (options: StepWeightsOptions) => S
     }
     const [micro] = step.microBatches({ maxTokens: 1000 });
     const result = referenceLoss({
-      logits: goldenLogits(test.batch),
+      logits: goldenLogits(test.batch, file),
       rows: {
         targets: micro.rows.targets,
         actionWeights,
@@ -102,7 +109,7 @@ export function worstGoldenError(stepWeights: (options: StepWeightsOptions) => S
         oldLogprobs,
         onPolicy: micro.rows.onPolicy,
       },
-      vocabSize: golden.vocabSize,
+      vocabSize: file.vocabSize,
       options: test.options,
     });
     // The policy term of imitation is reported as a constant; its loss is the weighted -log p.
