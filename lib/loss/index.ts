@@ -21,6 +21,7 @@ export type { LossTotals } from "./loss-totals.js";
 export { mergeLossTotals } from "./merge-loss-totals.js";
 export { mergeVocabStatistics } from "./merge-vocab-statistics.js";
 export type { MicroBatch } from "./micro-batch.js";
+export { type PackedBatch, type PackedRows, type PackedRowsOptions, packedRows } from "./packed-rows.js";
 export type { PackedSequences } from "./packed-sequences.js";
 export { type ReferenceInput, type ReferenceResult, type ReferenceRows, referenceLoss } from "./reference.js";
 export { rolesFromMasks } from "./roles-from-masks.js";

@@ -2,10 +2,10 @@ import { ArgumentError } from "../errors/argument-error.js";
 import { ROLE_CODE } from "../tokens/role-code.js";
 
 /**
- * Roles of the tokens of one sequence from the masks other trainers keep. Masks are by token, [L], aligned with the ids (not shifted);
- * anything but 0 is in.
+ * Roles of tokens from the masks other trainers keep. Masks are by token, aligned with the ids (not shifted): [L] of one sequence, or [T] of
+ * packed ones for `packedRows`; anything but 0 is in.
  *
- * @returns `ROLE_CODE` of every token, [L]; `context` where no mask is set.
+ * @returns `ROLE_CODE` of every token, as many; `context` where no mask is set.
  * @throws ArgumentError ERR_INVALID_SHAPE when lengths differ, ERR_OVERLAP when a token is in two masks.
  */
 export function rolesFromMasks(masks: {

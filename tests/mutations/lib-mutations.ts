@@ -3,6 +3,7 @@ import { mutationsOf } from "./mutation.js";
 const REFERENCE = "loss/reference.test.ts";
 const PYTORCH = "loss/objective-golden.test.ts";
 const SEQUENCES = "loss/sequence-options.test.ts";
+const PACKED = "loss/packed-rows.test.ts";
 const STEP = "loss/step-weights.test.ts";
 
 export const LIB_MUTATIONS = [
@@ -99,6 +100,16 @@ export const LIB_MUTATIONS = [
       "sequence.advantage",
       "loss/equivalence.test.ts",
     ],
+  ]),
+  ...mutationsOf("lib/loss/packed-rows.ts", [
+    ["the sequence before a batch", "    first = end;\n", "", PACKED],
+    [
+      "the end of a sequence",
+      "roles: roles.subarray(start, end),",
+      "roles: roles.subarray(start + 1, end + 1),",
+      PACKED,
+    ],
+    ["a sequence without tokens", "if (batch.cuSeqLens[i] === batch.cuSeqLens[i + 1])", "if (false)", PACKED],
   ]),
   ...mutationsOf("lib/loss/rollout-weights.ts", [
     ["truncation", "return Math.min(w, cap);", "return Math.max(w, cap);", SEQUENCES],

@@ -1,0 +1,121 @@
+import { ArgumentError } from "../errors/argument-error.js";
+import { checkRows } from "./check-rows.js";
+import { checkSequences } from "./check-sequences.js";
+import type { LossRows } from "./loss-rows.js";
+import { packMicroBatch } from "./pack-micro-batch.js";
+import type { PackedSequences } from "./packed-sequences.js";
+import type { StepCounts } from "./step-counts.js";
+import { stepWeights } from "./step-weights.js";
+import type { StepWeightsOptions } from "./step-weights-options.js";
+import type { TokenSequence } from "./token-sequence.js";
+
+const WHERE = "packedRows";
+
+/** Whole sequences as a trainer has packed them: n of them in T tokens. Nothing in it is shifted; token t belongs to ids[t]. */
+export interface PackedBatch extends PackedSequences {
+  /** `ROLE_CODE` of every token, [T]; from masks: `rolesFromMasks`. */
+  roles: Uint8Array;
+  /** Group-relative advantage of each sequence, [n]. May be absent with `envOnly` and with `objective: "imitation"`. */
+  advantages?: ArrayLike<number>;
+  /** log p(ids[t]) under the policy before this optimiser step, [T]; read on action tokens. As in `TokenSequence`. */
+  oldLogprobs?: Float32Array;
+  /** The same as the sampler reported it, [T]. */
+  samplerLogprobs?: Float32Array;
+}
+
+/** `StepWeightsOptions` of sequences that are packed. */
+export interface PackedRowsOptions extends Omit<StepWeightsOptions, "sequences"> {
+  /** Every packed batch of the optimiser step: N, |A_i| and |O_i| count over all of them. */
+  batches: readonly PackedBatch[];
+}
+
+/** What `echoLoss` takes for each packed batch. */
+export interface PackedRows {
+  counts: StepCounts;
+  /** One entry per batch, in order, [T] each. */
+  rows: LossRows[];
+}
+
+function checkBatch(batch: PackedBatch, name: string, options: PackedRowsOptions): void {
+  if (batch === null || typeof batch !== "object")
+    throw new ArgumentError(
+      "ERR_INVALID_TYPE",
+      `[${WHERE}] ${name} is no packed batch: expected { ids, roles, cuSeqLens, advantages }, got ${String(batch)}. Pass the packed arrays.`,
+    );
+  const T = checkRows(WHERE, `${name}.ids`, batch.ids, Int32Array, undefined, "[T]").length;
+  checkRows(WHERE, `${name}.roles`, batch.roles, Uint8Array, T, "[T]");
+  checkRows(WHERE, `${name}.cuSeqLens`, batch.cuSeqLens, Int32Array, undefined, "[n + 1]");
+  checkSequences(`${WHERE} ${name}`, batch.cuSeqLens, T);
+  const n = batch.cuSeqLens.length - 1;
+  if (n === 0)
+    throw new ArgumentError(
+      "ERR_INVALID_SHAPE",
+      `[${WHERE}] ${name} holds no sequence: expected at least 1, got 0. Leave the batch out.`,
+    );
+  for (let i = 0; i < n; i++)
+    if (batch.cuSeqLens[i] === batch.cuSeqLens[i + 1])
+      throw new ArgumentError(
+        "ERR_OUT_OF_RANGE",
+        `[${WHERE}] ${name}.cuSeqLens[${i + 1}] closes a sequence without tokens: expected more than ${batch.cuSeqLens[i]}, got ${batch.cuSeqLens[i + 1]}. Cut off the padding of cuSeqLens; an empty rollout would count in N.`,
+      );
+  for (const field of ["oldLogprobs", "samplerLogprobs"] as const)
+    if (batch[field] !== undefined)
+      checkRows(WHERE, `${name}.${field}`, batch[field], Float32Array, T, "[T]");
+  if (batch.advantages === undefined && (options.envOnly || options.objective === "imitation")) return;
+  const length = (batch.advantages as ArrayLike<number> | undefined)?.length;
+  if (length !== n)
+    throw new ArgumentError(
+      length === undefined ? "ERR_INVALID_TYPE" : "ERR_INVALID_SHAPE",
+      `[${WHERE}] ${name}.advantages do not match its sequences: expected ${n}, one per sequence, got ${String(length)}. Rollouts have advantages, tokens do not.`,
+    );
+}
+
+/** The sequences of a checked batch, as views of its arrays. */
+function sequencesOf({
+  advantages,
+  cuSeqLens,
+  ids,
+  oldLogprobs,
+  roles,
+  samplerLogprobs,
+}: PackedBatch): TokenSequence[] {
+  return Array.from({ length: cuSeqLens.length - 1 }, (_, i) => {
+    const [start, end] = [cuSeqLens[i], cuSeqLens[i + 1]];
+    return {
+      ids: ids.subarray(start, end),
+      roles: roles.subarray(start, end),
+      advantage: advantages?.[i] ?? 0,
+      oldLogprobs: oldLogprobs?.subarray(start, end),
+      samplerLogprobs: samplerLogprobs?.subarray(start, end),
+    };
+  });
+}
+
+/**
+ * The rows of batches that are packed already: targets, weights, advantages and log-probabilities shifted by one within each sequence, so that
+ * nothing is shifted by hand, the last row of a sequence weighs 0, and the normalisers are those of `stepWeights` over all batches
+ * of the optimiser step. The same bytes as `stepWeights` gives the sequences one by one.
+ *
+ * @throws ArgumentError ERR_INVALID_TYPE, ERR_INVALID_DTYPE, ERR_INVALID_SHAPE, ERR_DETACHED, ERR_UNSUPPORTED (resizable buffer),
+ *   ERR_OUT_OF_RANGE (boundaries that do not cover the tokens, a sequence without tokens); and as `stepWeights`, which numbers the sequences over all
+ *   batches.
+ */
+export function packedRows({ batches, ...options }: PackedRowsOptions): PackedRows {
+  if (!Array.isArray(batches))
+    throw new ArgumentError(
+      "ERR_INVALID_TYPE",
+      `[${WHERE}] batches is not a list: expected every packed batch of the optimiser step, got ${String(batches)}. Pass one batch as [batch].`,
+    );
+  for (const [b, batch] of batches.entries()) checkBatch(batch, `batches[${b}]`, { batches, ...options });
+  const parts = batches.map(sequencesOf);
+  const whole: StepWeightsOptions = { ...options, sequences: parts.flat() };
+  const { counts, sequenceWeights } = stepWeights(whole);
+  let first = 0;
+  const rows = parts.map(({ length }) => {
+    const end = first + length;
+    const packed = packMicroBatch(whole, sequenceWeights, first, end);
+    first = end;
+    return packed.rows;
+  });
+  return { counts, rows };
+}
