@@ -138,12 +138,13 @@ describe("imports", () => {
   test.each([
     ["errors", ["errors"]],
     ["random", ["random", "errors"]],
+    ["floats", ["floats", "errors"]],
     ["sandbox", ["sandbox", "errors", "native", "random"]],
     ["environments", ["environments", "sandbox", "tokens", "tasks", "errors", "random"]],
     ["agent", ["agent", "tokens", "errors", "random"]],
     ["tasks", ["tasks", "environments", "agent", "sandbox", "tokens", "errors", "random"]],
     ["policy", ["policy", "model", "native", "tokens", "errors", "random"]],
-    ["model", ["model", "native", "loss", "optim", "tokens", "errors", "random"]],
+    ["model", ["model", "native", "floats", "loss", "optim", "tokens", "errors", "random"]],
     [
       "rollout",
       [

@@ -51,8 +51,7 @@ export interface EchoLossResult {
  * @throws ArgumentError, before anything is written: ERR_INVALID_TYPE, ERR_INVALID_DTYPE, ERR_INVALID_SHAPE, ERR_DETACHED,
  *   ERR_UNSUPPORTED (resizable buffer, options that exclude each other), ERR_OUT_OF_RANGE (option, or target on a weighted row), ERR_NON_FINITE
  *   (weight, advantage, log-probability), ERR_OVERLAP (a row that is both action and observation).
- * @throws NativeError when there is an addon and it cannot be loaded. Without one the float64 reference computes, after one warning; it takes
- *   float32 logits only (ERR_UNSUPPORTED).
+ * @throws NativeError when there is an addon and it cannot be loaded. Without one the float64 reference computes, after one warning.
  */
 export function echoLoss(input: EchoLossInput): EchoLossResult {
   const targets = checkRows(WHERE, "targets", input.targets, Int32Array, undefined, "[T]");

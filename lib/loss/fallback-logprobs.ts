@@ -1,24 +1,20 @@
-import { checkFallbackDtype } from "./check-fallback-dtype.js";
+import type { LogitsDtype } from "./check-logits.js";
 import type { LossOptions } from "./loss-options.js";
 import { referenceLoss } from "./reference.js";
+import { widenLogits } from "./widen-logits.js";
 
-/**
- * What the addon's `tokenLogprobs` does, by the float64 reference, one row at a time. Logits are [T, ld] float32.
- * @throws ArgumentError ERR_UNSUPPORTED for 16-bit logits.
- */
+/** What the addon's `tokenLogprobs` does, by the float64 reference, one row at a time. Logits are [T, ld]. */
 export function fallbackLogprobs(
-  where: string,
-  block: { logits: Float32Array | Uint16Array; vocab: number; ld: number },
+  block: { logits: Float32Array | Uint16Array; dtype: LogitsDtype; vocab: number; ld: number },
   targets: Int32Array,
   options: Pick<LossOptions, "temperature" | "logitSoftcap">,
   logprobs: Float32Array,
   entropies: Float32Array | null,
 ): void {
   const { vocab, ld } = block;
-  const logits = checkFallbackDtype(where, block);
   for (const [t, target] of targets.entries()) {
     const row = referenceLoss({
-      logits: logits.subarray(t * ld, t * ld + vocab),
+      logits: widenLogits(block.logits.subarray(t * ld, t * ld + vocab), block.dtype),
       rows: {
         targets: [target],
         actionWeights: [target < 0 ? 0 : 1],

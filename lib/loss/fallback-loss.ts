@@ -1,4 +1,3 @@
-import { checkFallbackDtype } from "./check-fallback-dtype.js";
 import type { LogitsDtype } from "./check-logits.js";
 import type { CheckedLossRows } from "./check-loss-rows.js";
 import type { LossOptions } from "./loss-options.js";
@@ -7,11 +6,14 @@ import type { LossTotals } from "./loss-totals.js";
 import { nativeLossRows } from "./native-loss-rows.js";
 import { referenceLoss } from "./reference.js";
 import type { ResolvedLossOptions } from "./resolve-loss-options.js";
+import { widenLogits } from "./widen-logits.js";
+import { writeGradient } from "./write-gradient.js";
 
 /** Arguments of `echoLoss` that have been checked. */
 export interface FallbackLossInput {
-  /** [T, ld] float32; the gradient takes its place. */
+  /** [T, ld] of `dtype`; the gradient takes its place. */
   logits: Float32Array | Uint16Array;
+  dtype: LogitsDtype;
   vocab: number;
   ld: number;
   gradientDtype: LogitsDtype;
@@ -34,12 +36,12 @@ function dense(logits: Float32Array, rows: number, vocab: number, ld: number): F
 }
 
 /**
- * What the addon's `echoLoss` does, by the float64 reference: gradient in place, rounded to float32 once.
- * @throws ArgumentError as `echoLoss` with the addon, and ERR_UNSUPPORTED for 16-bit numbers.
+ * What the addon's `echoLoss` does, by the float64 reference: gradient in place, rounded to float32 once, and from there to `gradientDtype`.
+ * @throws ArgumentError as `echoLoss` with the addon.
  */
 export function fallbackLoss(input: FallbackLossInput): LossTotals {
   const { vocab, ld, rows, options, logprobs, entropies } = input;
-  const logits = checkFallbackDtype("echoLoss", input);
+  const logits = widenLogits(input.logits, input.dtype);
   const T = rows.targets.length;
   const reference = (change: LossOptions): ReturnType<typeof referenceLoss> =>
     referenceLoss({
@@ -62,9 +64,6 @@ export function fallbackLoss(input: FallbackLossInput): LossTotals {
   const { gradient, totals, ...result } = reference({});
   logprobs.set(result.logprobs);
   entropies?.set(result.entropies);
-  for (let t = 0; t < T; t++) {
-    logits.set(gradient.subarray(t * vocab, (t + 1) * vocab), t * ld);
-    logits.fill(0, t * ld + vocab, (t + 1) * ld);
-  }
+  writeGradient(gradient, input.logits, { rows: T, vocab, ld, gradientDtype: input.gradientDtype });
   return totals;
 }

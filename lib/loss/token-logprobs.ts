@@ -27,8 +27,7 @@ export interface TokenLogprobsInput extends LogitsBlock {
  *
  * @throws ArgumentError ERR_INVALID_TYPE, ERR_INVALID_DTYPE, ERR_INVALID_SHAPE, ERR_DETACHED, ERR_UNSUPPORTED (resizable buffer),
  *   ERR_OUT_OF_RANGE (an option, or a target of V or more).
- * @throws NativeError when there is an addon and it cannot be loaded. Without one the float64 reference computes, after one warning; it takes
- *   float32 logits only (ERR_UNSUPPORTED).
+ * @throws NativeError when there is an addon and it cannot be loaded. Without one the float64 reference computes, after one warning.
  */
 export function tokenLogprobs(input: TokenLogprobsInput): Float32Array {
   const targets = checkRows(WHERE, "targets", input.targets, Int32Array, undefined, "[T]");
@@ -54,7 +53,7 @@ export function tokenLogprobs(input: TokenLogprobsInput): Float32Array {
   const block = { logits: input.logits, dtype, vocab, ld };
   const native = loadOrFallBack();
   if (native === undefined)
-    fallbackLogprobs(WHERE, block, targets, { temperature, logitSoftcap }, logprobs, entropies);
+    fallbackLogprobs(block, targets, { temperature, logitSoftcap }, logprobs, entropies);
   else {
     const plain = { temperature, logitSoftcap: logitSoftcap === false ? 0 : logitSoftcap };
     callNative(WHERE, () => native.tokenLogprobs(block, targets, plain, logprobs, entropies));

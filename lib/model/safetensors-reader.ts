@@ -1,6 +1,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { DataError } from "../errors/data-error.js";
-import { halfToFloat32 } from "./half-to-float32.js";
+import { bfloat16ToFloat32 } from "../floats/bfloat16-to-float32.js";
+import { float16ToFloat32 } from "../floats/float16-to-float32.js";
 import { type SafetensorsEntry, SafetensorsHeader } from "./safetensors-header.js";
 
 /** Largest single read: one call takes at most 2^31 - 1 bytes. */
@@ -92,11 +93,12 @@ export class SafetensorsReader {
       );
       return;
     }
+    const widen = entry.dtype === "F16" ? float16ToFloat32 : bfloat16ToFloat32;
     const bits = new Uint16Array(Math.min(into.length, HALF_CHUNK));
     for (let i = 0; i < into.length; i += HALF_CHUNK) {
       const piece = bits.subarray(0, Math.min(HALF_CHUNK, into.length - i));
       await readFully(this.file, new Uint8Array(piece.buffer, 0, piece.byteLength), start + 2 * i, this.path);
-      halfToFloat32(piece, entry.dtype as "F16" | "BF16", into.subarray(i, i + piece.length));
+      widen(piece, into.subarray(i, i + piece.length));
     }
   }
 

@@ -1,14 +1,14 @@
+import { bfloat16ToFloat32 } from "../floats/bfloat16-to-float32.js";
+import { float32ToBfloat16 } from "../floats/float32-to-bfloat16.js";
 import { callNative } from "../native/call-native.js";
 import { loadOrFallBack } from "../native/load-or-fall-back.js";
 import type { AdamWState } from "./adamw-state.js";
 import type { Bfloat16Parameter } from "./bfloat16-parameter.js";
-import { bfloat16ToFloat32 } from "./bfloat16-to-float32.js";
 import { checkAdamWOptions } from "./check-adamw-options.js";
 import { checkAdamWState } from "./check-adamw-state.js";
 import { checkOptimizerParameters } from "./check-optimizer-parameters.js";
 import { clipGradients } from "./clip-gradients.js";
 import { fallbackOptim } from "./fallback-optim.js";
-import { float32ToBfloat16 } from "./float32-to-bfloat16.js";
 import type { OptimizerParameter } from "./optimizer-parameter.js";
 
 export interface AdamWOptions {

@@ -1,8 +1,8 @@
+import { bfloat16ToFloat32 } from "../floats/bfloat16-to-float32.js";
+import { float32ToBfloat16 } from "../floats/float32-to-bfloat16.js";
 import { checkRows } from "../loss/check-rows.js";
 import { checkDisjoint } from "../native/check-disjoint.js";
 import type { NativeOptim } from "../native/native-optim.js";
-import { bfloat16ToFloat32 } from "./bfloat16-to-float32.js";
-import { float32ToBfloat16 } from "./float32-to-bfloat16.js";
 
 type Tensor = Float32Array | Uint16Array;
 

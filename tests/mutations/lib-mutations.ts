@@ -3,6 +3,7 @@ import { mutationsOf } from "./mutation.js";
 const REFERENCE = "loss/reference.test.ts";
 const PYTORCH = "loss/objective-golden.test.ts";
 const SEQUENCES = "loss/sequence-options.test.ts";
+const DTYPES = "loss/fallback-dtypes.test.ts";
 const PACKED = "loss/packed-rows.test.ts";
 const STEP = "loss/step-weights.test.ts";
 
@@ -110,6 +111,26 @@ export const LIB_MUTATIONS = [
       PACKED,
     ],
     ["a sequence without tokens", "if (batch.cuSeqLens[i] === batch.cuSeqLens[i + 1])", "if (false)", PACKED],
+  ]),
+  ...mutationsOf("lib/loss/write-gradient.ts", [
+    ["where a bfloat16 row begins", "narrowed ? 2 * ld : ld", "ld", DTYPES],
+    ["zeros in the padding", "out.fill(0, t * stride + vocab, t * stride + ld);", "", DTYPES],
+    [
+      "bfloat16 below the smallest normal number",
+      "SMALLEST_NORMAL_BFLOAT16 ? 0 * x : x",
+      "SMALLEST_NORMAL_BFLOAT16 ? x : x",
+      DTYPES,
+    ],
+  ]),
+  ...mutationsOf("lib/floats/float32-to-float16.ts", [
+    ["ties to even", "0xfff + ((magnitude >>> 13) & 1)", "0x1000", "floats/float16.test.ts"],
+    ["overflow to infinity", "return 0x7c00;", "return 0x7bff;", "floats/float16.test.ts"],
+    [
+      "the smallest normal number",
+      "magnitude >= 0x38800000",
+      "magnitude > 0x38000000",
+      "floats/float16.test.ts",
+    ],
   ]),
   ...mutationsOf("lib/loss/rollout-weights.ts", [
     ["truncation", "return Math.min(w, cap);", "return Math.max(w, cap);", SEQUENCES],

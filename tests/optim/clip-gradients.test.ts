@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { ArgumentError } from "../../lib/errors/argument-error.js";
-import { bfloat16ToFloat32 } from "../../lib/optim/bfloat16-to-float32.js";
+import { bfloat16ToFloat32 } from "../../lib/floats/bfloat16-to-float32.js";
+import { float32ToBfloat16 } from "../../lib/floats/float32-to-bfloat16.js";
 import { clipGradients } from "../../lib/optim/clip-gradients.js";
-import { float32ToBfloat16 } from "../../lib/optim/float32-to-bfloat16.js";
 import { CounterRandom } from "../../lib/random/counter-random.js";
 import { tiers, useTier } from "../native/each-tier.js";
 

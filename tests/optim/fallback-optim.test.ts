@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { float32ToBfloat16 } from "../../lib/floats/float32-to-bfloat16.js";
 import { loadNative } from "../../lib/native/load.js";
 import { fallbackOptim } from "../../lib/optim/fallback-optim.js";
-import { float32ToBfloat16 } from "../../lib/optim/float32-to-bfloat16.js";
 import { CounterRandom } from "../../lib/random/counter-random.js";
 import { deriveSeed } from "../../lib/random/derive-seed.js";
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { ArgumentError } from "../../lib/errors/argument-error.js";
-import { bfloat16ToFloat32 } from "../../lib/optim/bfloat16-to-float32.js";
-import { float32ToBfloat16 } from "../../lib/optim/float32-to-bfloat16.js";
-import { nearestBfloat16 } from "./adamw-golden.js";
+import { bfloat16ToFloat32 } from "../../lib/floats/bfloat16-to-float32.js";
+import { float32ToBfloat16 } from "../../lib/floats/float32-to-bfloat16.js";
+import { nearestBfloat16 } from "../optim/adamw-golden.js";
 
 const ALL = Uint16Array.from({ length: 65_536 }, (_, i) => i);
 const isNan = (bits: number): boolean => (bits & 0x7fff) > 0x7f80;
