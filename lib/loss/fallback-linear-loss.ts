@@ -1,5 +1,5 @@
 import type { NativeHead } from "../native/native-linear-loss.js";
-import { float32ToBfloat16 } from "../optim/float32-to-bfloat16.js";
+import { float32ToBfloat16 } from "../floats/float32-to-bfloat16.js";
 import { type FallbackLossInput, fallbackLoss } from "./fallback-loss.js";
 import { headLogits } from "./head-logits.js";
 import type { LossTotals } from "./loss-totals.js";

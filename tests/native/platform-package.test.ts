@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { addonPath } from "../../lib/native/addon-path.js";
 import { platformPackageNames } from "../../lib/native/platform-package.js";
+import { toBits, type Wide } from "../loss/half-precision.js";
 
 const root = join(import.meta.dirname, "../..");
 const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
@@ -38,6 +39,24 @@ const LOSS = `
     outcome.gradient = [...logits];
   } catch ({ code, message }) { Object.assign(outcome, { code, message }); }
   setImmediate(() => console.log(JSON.stringify(outcome)));`;
+
+/** The same row in 16-bit numbers: their gradient as bits. */
+const NARROW = `
+  import { echoLoss, tokenLogprobs } from "./dist/loss/index.js";
+  const row = (value) => Float32Array.of(value);
+  const rows = { targets: Int32Array.of(2), actionWeights: row(0), observationWeights: row(0.5), advantages: row(0), onPolicy: true };
+  const bits = { bfloat16: [0x3f80, 0x4000, 0x4080], float16: [0x3c00, 0x4000, 0x4400] };
+  const outcome = { warnings: [] };
+  for (const dtype of ["bfloat16", "float16"]) {
+    const logits = Uint16Array.from(bits[dtype]);
+    outcome[dtype] = { logprob: tokenLogprobs({ logits, dtype, targets: rows.targets })[0] };
+    echoLoss({ logits, dtype, ...rows });
+    outcome[dtype].bits = [...logits];
+  }
+  const logits = Float32Array.of(1, 2, 4);
+  echoLoss({ logits, gradientDtype: "bfloat16", ...rows });
+  outcome.narrowed = [...new Uint16Array(logits.buffer, 0, 3)];
+  console.log(JSON.stringify(outcome));`;
 
 describe("platformPackageNames", () => {
   it("names one package per C library on Linux, that of this process first, and none elsewhere", () => {
@@ -96,7 +115,7 @@ describe.skipIf(!built || name === undefined)("the addon's places", () => {
   };
 
   beforeAll(() => {
-    for (const part of ["loss", "optim", "native", "errors", "tokens", "random"])
+    for (const part of ["loss", "floats", "native", "errors", "tokens", "random"])
       cpSync(join(root, "dist", part), join(directory, "dist", part), { recursive: true });
     cpSync(join(root, "package.json"), join(directory, "package.json"));
   });
@@ -109,6 +128,17 @@ describe.skipIf(!built || name === undefined)("the addon's places", () => {
       { code: "WARN_NATIVE_FALLBACK", message: expect.stringContaining("npm run build:native") as string },
     ]);
     expect(outcome.warnings[0].message).toContain(directory);
+  });
+
+  it("and takes 16-bit logits and gradients", () => {
+    const outcome = run({}, NARROW) as unknown as Record<Wide, { logprob: number; bits: number[] }> & {
+      narrowed: number[];
+    };
+    for (const kind of ["bfloat16", "float16"] as const) {
+      expect(outcome[kind].logprob).toBeCloseTo(logprob, 6);
+      expect(outcome[kind].bits).toEqual([...toBits(kind, gradient)]);
+    }
+    expect(outcome.narrowed).toEqual(outcome.bfloat16.bits);
   });
 
   it("ECHO_GRPO_FALLBACK=0 forbids that, and says where an addon may be", () => {
