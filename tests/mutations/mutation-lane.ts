@@ -55,6 +55,8 @@ export interface Verdict {
 /** A copy of lib, native and tests, in which one mutation at a time is tried. */
 export class MutationLane {
   readonly #directory: string;
+  /** Objects of native tests, which include contracts only and so stay as they are. */
+  readonly #tests = new Map<string, string>();
 
   /** Whether the objects are there that a lane takes the rest of the addon from. */
   static readonly usable = existsSync(join(built, "echo_grpo"));
@@ -71,8 +73,8 @@ export class MutationLane {
     return join(this.#directory, "build/Release/echo_grpo.node");
   }
 
-  /** The test file on the code as it is, every unit that mutations change compiled as for them. */
-  async unchanged(red: string): Promise<Verdict> {
+  /** Test files on the code as it is, every unit that mutations change compiled as for them: programs one by one, or all others at once. */
+  async unchanged(red: readonly string[]): Promise<Verdict> {
     return this.#test(red, ALL_UNITS);
   }
 
@@ -85,14 +87,14 @@ export class MutationLane {
       source.replace(from, () => to),
     );
     try {
-      return await this.#test(red, UNITS[file] ?? []);
+      return await this.#test([red], UNITS[file] ?? []);
     } finally {
       writeFileSync(path, source);
     }
   }
 
-  #test(red: string, units: readonly string[]): Promise<Verdict> {
-    return red.endsWith(".cc") ? this.#program(red, units) : this.#vitest(red, units);
+  #test(red: readonly string[], units: readonly string[]): Promise<Verdict> {
+    return red[0].endsWith(".cc") ? this.#program(red[0], units) : this.#vitest(red, units);
   }
 
   /** -O0 compiles in a third of the time and computes the same. */
@@ -123,7 +125,7 @@ export class MutationLane {
     await run("g++", [...(addon ? ["-shared"] : []), "-o", output, ...more, ...own, ...rest, "-lpthread"]);
   }
 
-  async #vitest(red: string, units: readonly string[]): Promise<Verdict> {
+  async #vitest(red: readonly string[], units: readonly string[]): Promise<Verdict> {
     if (units.length > 0) await this.#link(this.#addon, units, true, []);
     else cpSync(join(root, "build/Release/echo_grpo.node"), this.#addon);
     const report = join(this.#directory, "report.json");
@@ -131,7 +133,7 @@ export class MutationLane {
     const vitest = join(root, "node_modules/vitest/vitest.mjs");
     const values = [
       "run",
-      `tests/${red}`,
+      ...red.map((file) => `tests/${file}`),
       "--reporter=json",
       `--outputFile=${report}`,
       "--maxWorkers=1",
@@ -151,7 +153,9 @@ export class MutationLane {
 
   async #program(red: string, units: readonly string[]): Promise<Verdict> {
     const program = join(this.#directory, "build/test");
-    await this.#link(program, units, false, [await this.#compile(`tests/${red}`)]);
+    const test = this.#tests.get(red) ?? (await this.#compile(`tests/${red}`));
+    this.#tests.set(red, test);
+    await this.#link(program, units, false, [test]);
     const [status, output] = await run(program, []).then(
       ({ stdout }) => [0, stdout] as const,
       (error: { code: number; stdout: string }) => [error.code, error.stdout] as const,

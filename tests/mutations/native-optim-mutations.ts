@@ -26,7 +26,6 @@ export const NATIVE_OPTIM_MUTATIONS = [
     ["the root of the second correction", "std::sqrt(correction2)", "correction2", ADAMW],
     ["1 - beta1", "static_cast<float>(1.0 - args.beta1)", "static_cast<float>(args.beta1)", ADAMW],
     ["the clip factor", "static_cast<float>(args.grad_scale)", "1.0f", ADAMW],
-    ["the refusal of step 0", "args.count < 0 || args.step < 1", "args.count < 0", "native/optim_test.cc"],
   ]),
   ...mutationsOf("native/optim/optim_kernels.cc", [
     [

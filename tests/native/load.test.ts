@@ -51,7 +51,9 @@ describe.skipIf(!built)("importing echo-grpo/loss", () => {
     const modules = lines.filter((line) => !/^(called|dlopen )/.test(line));
     expect(modules.some((line) => line.endsWith("dist/loss/echo-loss.js"))).toBe(true);
     for (const line of modules)
-      expect(line).toMatch(/^(file:.*\/dist\/(loss|optim|native|errors|random|tokens)\/[^/]+\.js|node:.*)$/);
+      expect(line).toMatch(
+        /^(file:.*\/dist\/(loss|optim|floats|native|errors|random|tokens)\/[^/]+\.js|node:.*)$/,
+      );
     expect(lines.filter((line) => !modules.includes(line))).toEqual([
       "called",
       expect.stringMatching(/^dlopen .*echo_grpo\.node$/),
