@@ -1,5 +1,5 @@
-import type { NativeHead } from "../native/native-linear-loss.js";
 import { float32ToBfloat16 } from "../floats/float32-to-bfloat16.js";
+import type { NativeHead } from "../native/native-linear-loss.js";
 import { type FallbackLossInput, fallbackLoss } from "./fallback-loss.js";
 import { headLogits } from "./head-logits.js";
 import type { LossTotals } from "./loss-totals.js";
@@ -21,7 +21,14 @@ export function fallbackLinearLoss(input: FallbackLinearLossInput): LossTotals {
   const T = rows.targets.length;
   const weighted = (t: number): boolean => rows.actionWeights[t] !== 0 || rows.observationWeights[t] !== 0;
   const { hidden, weight, logits } = headLogits(head, T, weighted);
-  const totals = fallbackLoss({ ...input, logits, vocab, ld: vocab, gradientDtype: "float32" });
+  const totals = fallbackLoss({
+    ...input,
+    logits,
+    vocab,
+    ld: vocab,
+    dtype: "float32",
+    gradientDtype: "float32",
+  });
   const slopes = new Float32Array(T * width);
   for (let t = 0; t < T; t++) {
     if (!weighted(t)) continue;

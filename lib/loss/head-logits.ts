@@ -1,5 +1,5 @@
-import type { NativeHead } from "../native/native-linear-loss.js";
 import { bfloat16ToFloat32 } from "../floats/bfloat16-to-float32.js";
+import type { NativeHead } from "../native/native-linear-loss.js";
 
 /** The layer and its input as float32, and the logits of some rows, [T, V]; the others stay 0. Sums are float64, rounded to float32 once. */
 export function headLogits(

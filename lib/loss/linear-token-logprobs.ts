@@ -47,7 +47,7 @@ export function linearTokenLogprobs(input: LinearTokenLogprobsInput): Float32Arr
   if (native === undefined) {
     const { logits } = headLogits(head, T, (t) => targets[t] >= 0);
     const block = { logits, vocab: head.vocab, ld: head.vocab, dtype: "float32" as const };
-    fallbackLogprobs(WHERE, block, targets, { temperature, logitSoftcap }, logprobs, entropies);
+    fallbackLogprobs(block, targets, { temperature, logitSoftcap }, logprobs, entropies);
   } else {
     const plain = { temperature, logitSoftcap: logitSoftcap === false ? 0 : logitSoftcap };
     callNative(WHERE, () => native.linearTokenLogprobs(head, targets, plain, logprobs, entropies));

@@ -1,4 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { bfloat16ToFloat32 } from "../../lib/floats/bfloat16-to-float32.js";
+import { float32ToBfloat16 } from "../../lib/floats/float32-to-bfloat16.js";
 import { checkLinearHead } from "../../lib/loss/check-linear-head.js";
 import { checkLossRows } from "../../lib/loss/check-loss-rows.js";
 import { echoLoss } from "../../lib/loss/echo-loss.js";
@@ -9,8 +11,6 @@ import { linearTokenLogprobs } from "../../lib/loss/linear-token-logprobs.js";
 import type { LossOptions } from "../../lib/loss/loss-options.js";
 import { referenceLoss } from "../../lib/loss/reference.js";
 import { resolveLossOptions } from "../../lib/loss/resolve-loss-options.js";
-import { bfloat16ToFloat32 } from "../../lib/floats/bfloat16-to-float32.js";
-import { float32ToBfloat16 } from "../../lib/floats/float32-to-bfloat16.js";
 import { CounterRandom } from "../../lib/random/counter-random.js";
 import { deriveSeed } from "../../lib/random/derive-seed.js";
 import { tiers, useTier } from "../native/each-tier.js";
@@ -175,17 +175,23 @@ describe("linearEchoLoss", () => {
   });
 
   it("does not read rows without weight, whatever is in them", () => {
-    const input = layer(30, 12, 40);
+    const input = layer(32, 12, 40);
     const hidden = input.hidden.slice() as Float32Array;
     const clean = linearEchoLoss(input);
-    for (let t = 0; t < 30; t++)
+    for (let t = 0; t < 32; t++)
       if (input.actionWeights[t] === 0 && input.observationWeights[t] === 0) {
         hidden.fill(Number.NaN, t * 12, (t + 1) * 12);
         input.targets[t] = -100;
       }
-    const dirty = linearEchoLoss({ ...input, hidden });
+    // The last row, too.
+    expect(hidden.at(-1)).toBeNaN();
+    const dirty = linearEchoLoss({
+      ...input,
+      hidden,
+      hiddenGradientOut: new Float32Array(hidden.length).fill(9),
+    });
     expect(dirty).toEqual(clean);
-    for (let t = 0; t < 30; t++)
+    for (let t = 0; t < 32; t++)
       if (Number.isNaN(hidden[t * 12]))
         expect([...dirty.hiddenGradient.subarray(t * 12, (t + 1) * 12)]).toEqual(new Array(12).fill(0));
   });

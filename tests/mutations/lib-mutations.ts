@@ -216,4 +216,8 @@ export const LIB_MUTATIONS = [
       "loss/merge-loss-totals.test.ts",
     ],
   ]),
+  ...mutationsOf("lib/loss/merge-vocab-statistics.ts", [
+    ["the shift of the entropy's sum", "shift * part.sum[t]", "0", "loss/vocab-parallel.test.ts"],
+    ["sums brought to one maximum", "factor * part.sum[t];", "part.sum[t];", "loss/vocab-parallel.test.ts"],
+  ]),
 ];

@@ -2,6 +2,8 @@ import { mutationsOf } from "./mutation.js";
 
 const OPTIONS = "loss/option-variants.test.ts";
 const EDGES = "loss/echo-loss-edges.test.ts";
+const SHARDS = "loss/vocab-parallel.test.ts";
+const LINEAR = "loss/linear-echo-loss.test.ts";
 const GOLDEN = "loss/echo-loss-golden.test.ts";
 const LOSS = "loss/echo-loss.test.ts";
 const TYPES = "loss/dtypes.test.ts";
@@ -145,7 +147,14 @@ export const NATIVE_LOSS_MUTATIONS = [
       "f.at_target",
       OPTIONS,
     ],
-    ["the entropy of action rows only", "s.entropy && w.action != 0.0f;", "s.entropy;", OPTIONS],
+    [
+      "the entropy of action rows only",
+      "s.entropy && w.action != 0.0f;\n  const RowObjective",
+      "s.entropy;\n  const RowObjective",
+      OPTIONS,
+    ],
+    ["where a shard begins", "a.targets[i] - a.shard->begin;", "a.targets[i];", SHARDS],
+    ["whose target it is", "a.targets[i] - a.begin;", "a.targets[i];", SHARDS],
     [
       "64-bit row offsets",
       "static_cast<T*>(a.logits) + i * a.ld",
@@ -154,8 +163,8 @@ export const NATIVE_LOSS_MUTATIONS = [
     ],
     [
       "64-bit row offsets of log-probabilities",
-      "static_cast<const T*>(a.logits) + i * a.ld",
-      "static_cast<const T*>(a.logits) + static_cast<uint32_t>(i * a.ld)",
+      "+ i * a.ld;\n    if (scratch != nullptr && (a.logit_softcap > 0.0f || a.entropies",
+      "+ static_cast<uint32_t>(i * a.ld);\n    if (scratch != nullptr && (a.logit_softcap > 0.0f || a.entropies",
       "native/large_blocks_test.cc",
     ],
   ]),
@@ -218,9 +227,43 @@ export const NATIVE_LOSS_MUTATIONS = [
     ["the refusal of a stride below V", "ld < vocab || ", "", "native/echo_loss_test.cc"],
     [
       "the refusal of a target beyond V",
-      "args.targets[i] >= args.vocab))",
-      "args.targets[i] > args.vocab))",
+      "args.targets[i] >= (args.shard",
+      "args.targets[i] > (args.shard",
       "native/echo_loss_test.cc",
     ],
+  ]),
+  ...mutationsOf("native/model/linear_head.cc", [
+    ["the sum over blocks of the weights", "width, begin > 0}", "width, false}", LINEAR],
+    ["the gradient added to", "begin * width, width, true}", "begin * width, width, false}", LINEAR],
+    [
+      "the place of a block's weights",
+      "weight.values) + begin * weight.width;\n  const uint16_t",
+      "weight.values);\n  const uint16_t",
+      LINEAR,
+    ],
+  ]),
+  ...mutationsOf("native/model/linear_loss.cc", [
+    ["zeros between weighted rows only", "written = places[i] + 1;", "written = places[i];", LINEAR],
+    [
+      "zeros behind the last weighted row",
+      "width, written, args.rows);",
+      "width, args.rows, args.rows);",
+      LINEAR,
+    ],
+    [
+      "the place of a row's log-probability",
+      "args.loss.logprobs[places[i]]",
+      "args.loss.logprobs[i]",
+      LINEAR,
+    ],
+  ]),
+  ...mutationsOf("native/model/weighted_rows.cc", [
+    [
+      "rows without weight left out",
+      "loss.observation_weights[row] == 0.0f) continue;",
+      "loss.observation_weights[row] == 0.0f) {}",
+      LINEAR,
+    ],
+    ["the vectors of a later chunk", "v * stride_ + begin;", "v * stride_;", LINEAR],
   ]),
 ];
