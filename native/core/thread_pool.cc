@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <mutex>
 
+#include "float_environment.h"
+
 #if defined(__linux__)
 #include <sched.h>
 #else
@@ -29,21 +31,6 @@ inline void pause_cpu() {
   __asm__ volatile("yield");
 #endif
 }
-
-// Another addon may have set flush-to-zero on the calling thread; a row must not come out differently there.
-class DefaultFloatEnvironment {
- public:
-#if defined(__x86_64__)
-  DefaultFloatEnvironment() : saved_(_mm_getcsr()) { _mm_setcsr(0x1f80); }
-  ~DefaultFloatEnvironment() { _mm_setcsr(saved_); }
-
- private:
-  unsigned saved_;
-#else
-  DefaultFloatEnvironment() {}
-  ~DefaultFloatEnvironment() {}
-#endif
-};
 
 int usable_cores() {
 #if defined(__linux__)
