@@ -1,42 +1,13 @@
 import { callNative } from "../native/call-native.js";
 import { loadOrFallBack } from "../native/load-or-fall-back.js";
-import { checkGradientDtype } from "./check-gradient-dtype.js";
-import { checkLogits, type LogitsBlock } from "./check-logits.js";
-import { checkLossRows } from "./check-loss-rows.js";
-import { checkRows } from "./check-rows.js";
+import type { EchoLossInput } from "./echo-loss-input.js";
+import { type EchoLossResult, echoLossResult } from "./echo-loss-result.js";
 import { fallbackLoss } from "./fallback-loss.js";
-import type { LossOptions } from "./loss-options.js";
-import type { LossRows } from "./loss-rows.js";
-import type { LossTotals } from "./loss-totals.js";
+import { nativeLogprobsOptions } from "./native-logprobs-options.js";
 import { nativeLossRows } from "./native-loss-rows.js";
-import { nonfiniteRowsOf } from "./nonfinite-rows-of.js";
-import { resolveLossOptions } from "./resolve-loss-options.js";
+import { prepareEchoLoss } from "./prepare-echo-loss.js";
 
 const WHERE = "echoLoss";
-
-export interface EchoLossInput extends LogitsBlock, LossRows, LossOptions {
-  /** Boundaries of the packed sequences, [n + 1]; needed by options of whole sequences only. */
-  cuSeqLens?: Int32Array;
-  /**
-   * `bfloat16` with float32 logits: the gradient is written as bfloat16 into the same memory. Row t then begins at the first byte of logits row t,
-   * 2 · ld gradient elements after the row before; the second half of each row is undefined. Default: the type of the logits.
-   */
-  gradientDtype?: "float32" | "bfloat16" | "float16";
-  /** Where to write the log-probabilities, [T] float32; a new array without it. */
-  logprobsOut?: Float32Array;
-  /** Where to write the entropies of action rows, [T] float32, with `entropy` or `entropyCoefficient`. Default: nowhere. */
-  entropiesOut?: Float32Array;
-}
-
-export interface EchoLossResult {
-  /** The whole loss: policyLoss + observationLoss + klLoss + entropyLoss of `metrics`. */
-  loss: number;
-  metrics: LossTotals;
-  /** log p(target) of each weighted row at `temperature`, [T] float32; 0 on rows without weight. */
-  logprobs: Float32Array;
-  /** The rows that `metrics.nonfiniteRows` counts. */
-  nonfiniteRows: number[];
-}
 
 /**
  * The loss L = L_GRPO(actions) + L_env(observations) of a block of logits, and its gradient in place of the logits. With
@@ -54,38 +25,20 @@ export interface EchoLossResult {
  * @throws NativeError when there is an addon and it cannot be loaded. Without one the float64 reference computes, after one warning.
  */
 export function echoLoss(input: EchoLossInput): EchoLossResult {
-  const targets = checkRows(WHERE, "targets", input.targets, Int32Array, undefined, "[T]");
-  const T = targets.length;
-  const { dtype, vocab, ld } = checkLogits(WHERE, input, T);
-  const options = resolveLossOptions(WHERE, input);
-  const gradientDtype = checkGradientDtype(WHERE, input.gradientDtype, dtype);
-  const checked = checkLossRows(WHERE, input, T, vocab);
-  const floats = (name: string, value: Float32Array): Float32Array =>
-    checkRows(WHERE, name, value, Float32Array, T, "[T]");
-  const logprobs =
-    input.logprobsOut === undefined ? new Float32Array(T) : floats("logprobsOut", input.logprobsOut);
-  const entropies = input.entropiesOut === undefined ? null : floats("entropiesOut", input.entropiesOut);
-  const block = { logits: input.logits, dtype, vocab, ld };
-
+  const { block, rows, options, logprobsOut, entropiesOut: entropies } = prepareEchoLoss(WHERE, input);
+  const T = rows.targets.length;
+  const logprobs = logprobsOut ?? new Float32Array(T);
   const native = loadOrFallBack();
-  const metrics =
-    native === undefined
-      ? fallbackLoss({ ...block, gradientDtype, rows: checked, input, options, logprobs, entropies })
-      : callNative(WHERE, () => {
-          const rows = nativeLossRows(WHERE, checked, input, options, () => {
-            const actions = targets.map((target, row) => (checked.actionWeights[row] === 0 ? -1 : target));
-            const { temperature, logitSoftcap } = options;
-            const result = new Float32Array(T);
-            const plain = { temperature, logitSoftcap: logitSoftcap === false ? 0 : logitSoftcap };
-            native.tokenLogprobs(block, actions, plain, result, null);
-            return result;
-          });
-          return native.echoLoss({ ...block, gradientDtype }, rows, options, logprobs, entropies);
-        });
-  return {
-    loss: metrics.policyLoss + metrics.observationLoss + metrics.klLoss + metrics.entropyLoss,
-    metrics,
-    logprobs,
-    nonfiniteRows: nonfiniteRowsOf(metrics, logprobs),
-  };
+  if (native === undefined)
+    return echoLossResult(fallbackLoss({ ...block, rows, input, options, logprobs, entropies }), logprobs);
+  const metrics = callNative(WHERE, () => {
+    const vectors = nativeLossRows(WHERE, rows, input, options, () => {
+      const actions = rows.targets.map((target, row) => (rows.actionWeights[row] === 0 ? -1 : target));
+      const result = new Float32Array(T);
+      native.tokenLogprobs(block, actions, nativeLogprobsOptions(options), result, null);
+      return result;
+    });
+    return native.echoLoss(block, vectors, options, logprobs, entropies);
+  });
+  return echoLossResult(metrics, logprobs);
 }

@@ -6,7 +6,11 @@ export {
   type GradientCheck,
 } from "./check-gradient.js";
 export type { LogitsBlock, LogitsDtype } from "./check-logits.js";
-export { type EchoLossInput, type EchoLossResult, echoLoss } from "./echo-loss.js";
+export { echoLoss } from "./echo-loss.js";
+export { type EchoLossAsyncInput, echoLossAsync } from "./echo-loss-async.js";
+export type { EchoLossInput } from "./echo-loss-input.js";
+export type { EchoLossResult } from "./echo-loss-result.js";
+export { HostTensor } from "./host-tensor.js";
 export { type LambdaSchedule, lambdaSchedule } from "./lambda-schedule.js";
 export {
   type LinearEchoLossInput,
@@ -30,7 +34,9 @@ export type { SequenceWeights } from "./sequence-weights.js";
 export type { StepCounts } from "./step-counts.js";
 export { type StepWeights, stepWeights } from "./step-weights.js";
 export type { ObservationSegment, StepWeightsOptions } from "./step-weights-options.js";
-export { type TokenLogprobsInput, tokenLogprobs } from "./token-logprobs.js";
+export { tokenLogprobs } from "./token-logprobs.js";
+export { type TokenLogprobsAsyncInput, tokenLogprobsAsync } from "./token-logprobs-async.js";
+export type { TokenLogprobsInput } from "./token-logprobs-input.js";
 export type { TokenSequence } from "./token-sequence.js";
 export { type VocabParallelEchoLossInput, vocabParallelEchoLoss } from "./vocab-parallel-echo-loss.js";
 export {

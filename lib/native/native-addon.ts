@@ -1,3 +1,4 @@
+import type { NativeAsync } from "./native-async.js";
 import type { NativeCore } from "./native-core.js";
 import type { NativeGemm } from "./native-gemm.js";
 import type { NativeLinearLoss } from "./native-linear-loss.js";
@@ -6,6 +7,12 @@ import type { NativeDecoder, NativeDecoderConfig } from "./native-model.js";
 import type { NativeOptim } from "./native-optim.js";
 
 /** Everything build/Release/echo_grpo.node exports. */
-export interface NativeAddon extends NativeCore, NativeGemm, NativeLinearLoss, NativeLoss, NativeOptim {
+export interface NativeAddon
+  extends NativeAsync,
+    NativeCore,
+    NativeGemm,
+    NativeLinearLoss,
+    NativeLoss,
+    NativeOptim {
   createDecoder(config: NativeDecoderConfig): NativeDecoder;
 }

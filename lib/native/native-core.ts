@@ -13,6 +13,9 @@ export interface NativeCore {
   setIsa(name: IsaName): boolean;
   /** Worker threads, the caller included. */
   threads(): number;
-  /** Whole number from 1 to 256; false, and nothing changes, otherwise. Not to be called while a native call runs. */
+  /**
+   * Whole number from 1 to 256; false, and nothing changes, otherwise. Waits for an asynchronous job that runs; not to be called while
+   * another thread is in a native call.
+   */
   setThreads(threads: number): boolean;
 }

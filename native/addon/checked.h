@@ -117,17 +117,23 @@ inline bool take_integer(Napi::Value value, const char* name, int64_t low, int64
   return true;
 }
 
+struct StatusError {
+  const char* code;
+  std::string message;
+};
+
+// What a failure is called in JavaScript.
+inline StatusError status_error(const char* where, Status status) {
+  const std::string at = std::string("[native] ") + where + ": ";
+  if (status == Status::target_out_of_range) return {"ERR_OUT_OF_RANGE", at + "a target is outside [0, vocab)."};
+  const char* text = status == Status::out_of_memory ? "out of memory" : status == Status::unsupported ? "unsupported" : "invalid argument";
+  return {"ERR_NATIVE_STATUS", at + text + "."};
+}
+
 inline bool check_status(Napi::Env env, const char* where, Status status) {
-  const char* text = nullptr;
-  switch (status) {
-    case Status::ok: return true;
-    case Status::out_of_memory: text = "out of memory"; break;
-    case Status::unsupported: text = "unsupported"; break;
-    case Status::target_out_of_range:
-      return throw_error(env, "ERR_OUT_OF_RANGE", std::string("[native] ") + where + ": a target is outside [0, vocab).");
-    default: text = "invalid argument"; break;
-  }
-  return throw_error(env, "ERR_NATIVE_STATUS", std::string("[native] ") + where + ": " + text + ".");
+  if (status == Status::ok) return true;
+  const StatusError error = status_error(where, status);
+  return throw_error(env, error.code, error.message);
 }
 
 }  // namespace echo::addon

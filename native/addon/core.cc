@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "../core/dispatcher.h"
 #include "../core/thread_pool.h"
 #include "register.h"
 
@@ -34,6 +35,8 @@ Napi::Value set_threads(const Napi::CallbackInfo& info) {
   if (info.Length() < 1 || !info[0].IsNumber()) return Napi::Boolean::New(info.Env(), false);
   const double n = info[0].As<Napi::Number>().DoubleValue();
   if (!(n >= 1 && n <= 256) || n != static_cast<int>(n)) return Napi::Boolean::New(info.Env(), false);
+  // A job has scratch for each of the workers it counted when it began.
+  const DispatcherPause pause;
   set_thread_count(static_cast<int>(n));
   return Napi::Boolean::New(info.Env(), true);
 }

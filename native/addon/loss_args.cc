@@ -10,67 +10,93 @@
 namespace echo::addon {
 namespace {
 
-bool take_finite(Napi::Object options, const char* name, float& out) {
-  double number = 0;
-  if (!take_number(options.Get(name), name, number)) return false;
-  out = static_cast<float>(number);
-  if (std::isfinite(out)) return true;
-  return throw_error(options.Env(), "ERR_OUT_OF_RANGE", std::string("[native] ") + name + ": expected a finite number.");
-}
-
-// false stands for `off`.
-bool take_finite_or_false(Napi::Object options, const char* name, float off, float& out) {
-  const Napi::Value value = options.Get(name);
-  out = off;
-  return (value.IsBoolean() && !value.ToBoolean().Value()) || take_finite(options, name, out);
-}
-
-bool take_choice(Napi::Object options, const char* name, std::initializer_list<const char*> choices, int32_t& out) {
-  const Napi::Value value = options.Get(name);
-  const std::string got = value.IsString() ? value.As<Napi::String>().Utf8Value() : "";
-  out = 0;
-  for (const char* choice : choices) {
-    if (got == choice) return true;
-    out++;
+bool take_block(Napi::Value value, int64_t rows, LogitsBlock& out) {
+  Napi::Object object;
+  if (!take_object(value, "block", object) || !take_dtype(object.Get("dtype"), "dtype", out.type) ||
+      !take_integer(object.Get("vocab"), "vocabSize", 1, INT32_MAX, out.vocab) ||
+      !take_integer(object.Get("ld"), "ld", out.vocab, int64_t{1} << 40, out.ld))
+    return false;
+  const Napi::Value gradient = object.Get("gradientDtype");
+  out.gradient_type = out.type;
+  if (!gradient.IsUndefined() && !take_dtype(gradient, "gradientDtype", out.gradient_type)) return false;
+  const Napi::Value logits = object.Get("logits");
+  if (out.type == Dtype::float32) {
+    View<float> view;
+    if (!take(logits, "logits", rows * out.ld, view)) return false;
+    out.logits = view.data;
+    out.bytes = view.length * 4;
+    return true;
   }
-  return throw_error(options.Env(), "ERR_INVALID_TYPE", std::string("[native] ") + name + ": not one of its choices.");
-}
-
-// An empty vector may have no memory, and is there all the same.
-bool take_row_vector(Napi::Object vectors, const char* name, int64_t rows, const float*& out) {
-  static const float nothing = 0;
-  const Napi::Value value = vectors.Get(name);
-  View<float> view;
-  if (!take_optional(value, name, rows, view)) return false;
-  const bool given = !value.IsNull() && !value.IsUndefined();
-  out = given && view.data == nullptr ? &nothing : view.data;
+  View<uint16_t> view;
+  if (!take(logits, "logits", rows * out.ld, view)) return false;
+  out.logits = view.data;
+  out.bytes = view.length * 2;
   return true;
 }
 
-struct Named {
-  const char* name;
-  const float* values;
-};
+// { max, sum, targetLogits, weighted | null } of `rows` rows.
+bool take_statistics(Napi::Object object, int64_t rows, VocabStatistics& out) {
+  View<float> max, targets;
+  View<double> sum, weighted;
+  if (!take(object.Get("max"), "max", rows, max) || !take(object.Get("sum"), "sum", rows, sum) ||
+      !take(object.Get("targetLogits"), "targetLogits", rows, targets) ||
+      !take_optional(object.Get("weighted"), "weighted", rows, weighted))
+    return false;
+  out = {max.data, sum.data, targets.data, weighted.data};
+  return true;
+}
 
-bool check_row(Napi::Env env, const EchoLossArgs& args, int64_t i, int64_t vocab) {
-  const bool acts = args.action_weights[i] != 0.0f;
-  if (!acts && args.observation_weights[i] == 0.0f) return true;
-  const auto at = [i](const char* name) { return std::string("[native] ") + name + "[" + std::to_string(i) + "]: "; };
-  for (const Named& each : {Named{"actionWeights", args.action_weights}, Named{"observationWeights", args.observation_weights}})
-    if (!std::isfinite(each.values[i])) return throw_error(env, "ERR_NON_FINITE", at(each.name) + "expected a finite number.");
-  if (acts)
-    for (const Named& each : {Named{"advantages", args.advantages}, Named{"oldLogprobs", args.old_logprobs},
-                              Named{"logRatios", args.log_ratios}, Named{"rolloutWeights", args.rollout_weights},
-                              Named{"referenceLogprobs", args.reference_logprobs}})
-      if (each.values != nullptr && !std::isfinite(each.values[i]))
-        return throw_error(env, "ERR_NON_FINITE", at(each.name) + "expected a finite number on a weighted row.");
-  if (args.targets[i] >= 0 && args.targets[i] < vocab) return true;
-  return throw_error(env, "ERR_OUT_OF_RANGE",
-                     at("targets") + "expected a token from 0 to " + std::to_string(vocab - 1) + " on a weighted row, got " +
-                         std::to_string(args.targets[i]) + ".");
+namespace {
+
+// Undefined: the block is of the whole vocabulary.
+bool take_shard(Napi::Value value, int64_t rows, int64_t vocab, VocabShard& shard, const VocabShard*& out) {
+  if (value.IsUndefined()) return true;
+  Napi::Object object, statistics;
+  out = &shard;
+  return take_object(value, "shard", object) && take_integer(object.Get("begin"), "vocabStart", 0, INT32_MAX, shard.begin) &&
+         take_integer(object.Get("total"), "totalVocabSize", shard.begin + vocab, INT32_MAX, shard.total) &&
+         take_object(object.Get("statistics"), "statistics", statistics) && take_statistics(statistics, rows, shard.all);
 }
 
 }  // namespace
+
+bool take_echo_loss(const Napi::CallbackInfo& info, EchoLossArgs& args, LogitsBlock& block, VocabShard* shard) {
+  Napi::Object block_object, vectors, options;
+  View<int32_t> targets;
+  if (!take_object(info[0], "block", block_object) || !take_object(info[1], "rows", vectors) ||
+      !take_object(info[2], "options", options) || !take(vectors.Get("targets"), "targets", -1, targets) ||
+      !take_block(info[0], targets.length, block) ||
+      (shard != nullptr && !take_shard(block_object.Get("shard"), targets.length, block.vocab, *shard, args.shard)) ||
+      !take_loss_rows(vectors, targets.length, args.shard != nullptr ? shard->total : block.vocab, args) ||
+      !take_loss_options(options, args))
+    return false;
+  args.logits = block.logits;
+  args.logits_type = block.type;
+  args.gradient_type = block.gradient_type;
+  args.rows = targets.length;
+  args.vocab = block.vocab;
+  args.ld = block.ld;
+  return true;
+}
+
+bool take_token_logprobs(const Napi::CallbackInfo& info, TokenLogprobsArgs& args, LogitsBlock& block) {
+  View<int32_t> targets;
+  Napi::Object options;
+  double temperature = 0, softcap = 0;
+  if (!take(info[1], "targets", -1, targets) || !take_object(info[2], "options", options) ||
+      !take_block(info[0], targets.length, block) || !take_number(options.Get("temperature"), "temperature", temperature) ||
+      !take_number(options.Get("logitSoftcap"), "logitSoftcap", softcap))
+    return false;
+  args.logits = block.logits;
+  args.logits_type = block.type;
+  args.rows = targets.length;
+  args.vocab = block.vocab;
+  args.ld = block.ld;
+  args.targets = targets.data;
+  args.temperature = static_cast<float>(temperature);
+  args.logit_softcap = static_cast<float>(softcap);
+  return true;
+}
 
 bool take_loss_rows(Napi::Object vectors, int64_t rows, int64_t vocab, EchoLossArgs& args) {
   View<int32_t> targets;

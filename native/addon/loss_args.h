@@ -1,4 +1,4 @@
-// The objective's rows, options and totals between JavaScript objects and native/loss, for every operation that computes the loss.
+// The objective's logits, rows, options and totals between JavaScript objects and native/loss, for every operation that computes the loss.
 #pragma once
 
 #include <napi.h>
@@ -6,8 +6,31 @@
 #include <cstdint>
 
 #include "../loss/echo_loss.h"
+#include "../loss/token_logprobs.h"
 
 namespace echo::addon {
+
+struct LogitsBlock {
+  void* logits = nullptr;
+  Dtype type = Dtype::float32;
+  Dtype gradient_type = Dtype::float32;
+  int64_t vocab = 0;
+  int64_t ld = 0;
+  int64_t bytes = 0;
+};
+
+// { logits, dtype, vocab, ld, gradientDtype? } of `rows` rows: Float32Array, or the bits of 16-bit numbers in an Uint16Array. False after throwing.
+bool take_block(Napi::Value value, int64_t rows, LogitsBlock& out);
+
+// { max, sum, targetLogits, weighted | null } of `rows` rows. False after throwing.
+bool take_statistics(Napi::Object object, int64_t rows, VocabStatistics& out);
+
+// (block, rows, options, ...): what every form of the loss begins with. Outputs stay null. Where the block may be a shard of the vocabulary
+// (block.shard), `shard` keeps what `args` points to. False after throwing.
+bool take_echo_loss(const Napi::CallbackInfo& info, EchoLossArgs& args, LogitsBlock& block, VocabShard* shard = nullptr);
+
+// (block, targets, { temperature, logitSoftcap }, ...): the same of the log-probabilities.
+bool take_token_logprobs(const Napi::CallbackInfo& info, TokenLogprobsArgs& args, LogitsBlock& block);
 
 // Row vectors of `rows` entries (lib/loss/loss-rows.ts) into `args`. Each weighted row is checked: its target within the vocabulary, its
 // numbers finite. False after throwing.

@@ -9,7 +9,10 @@ namespace echo::addon {
 inline constexpr int abi_version = 3;
 
 void register_core(Napi::Env env, Napi::Object exports);
+void register_async(Napi::Env env, Napi::Object exports);
+void register_host_memory(Napi::Env env, Napi::Object exports);
 void register_loss(Napi::Env env, Napi::Object exports);
+void register_loss_async(Napi::Env env, Napi::Object exports);
 void register_gemm(Napi::Env env, Napi::Object exports);
 void register_linear_loss(Napi::Env env, Napi::Object exports);
 void register_decoder(Napi::Env env, Napi::Object exports);

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { ArgumentError } from "../../lib/errors/argument-error.js";
-import { type EchoLossInput, echoLoss } from "../../lib/loss/echo-loss.js";
+import { echoLoss } from "../../lib/loss/echo-loss.js";
+import type { EchoLossInput } from "../../lib/loss/echo-loss-input.js";
 import { detached, Growable, Resizable } from "../native/hostile-arrays.js";
 
 const ROWS = 4;

@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
-import { type EchoLossInput, echoLoss } from "../../lib/loss/echo-loss.js";
+import { echoLoss } from "../../lib/loss/echo-loss.js";
+import type { EchoLossInput } from "../../lib/loss/echo-loss-input.js";
 import type { LossOptions } from "../../lib/loss/loss-options.js";
 import { referenceLoss } from "../../lib/loss/reference.js";
 import { CounterRandom } from "../../lib/random/counter-random.js";

@@ -1,4 +1,4 @@
-import type { EchoLossInput } from "../../lib/loss/echo-loss.js";
+import type { EchoLossInput } from "../../lib/loss/echo-loss-input.js";
 import { CounterRandom } from "../../lib/random/counter-random.js";
 import { deriveSeed } from "../../lib/random/derive-seed.js";
 

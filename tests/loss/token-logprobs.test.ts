@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { ArgumentError } from "../../lib/errors/argument-error.js";
 import { echoLoss } from "../../lib/loss/echo-loss.js";
-import { type TokenLogprobsInput, tokenLogprobs } from "../../lib/loss/token-logprobs.js";
+import { tokenLogprobs } from "../../lib/loss/token-logprobs.js";
+import type { TokenLogprobsInput } from "../../lib/loss/token-logprobs-input.js";
 import { tiers, useTier } from "../native/each-tier.js";
 import { detached } from "../native/hostile-arrays.js";
 import { copyBlock, randomBlock } from "./random-block.js";

@@ -1,0 +1,45 @@
+import { ArgumentError } from "../errors/argument-error.js";
+import { checkLogits, type LogitsDtype } from "./check-logits.js";
+import { type CheckedLossRows, checkLossRows } from "./check-loss-rows.js";
+import { checkRows } from "./check-rows.js";
+import type { EchoLossInput } from "./echo-loss-input.js";
+import { type ResolvedLossOptions, resolveLossOptions } from "./resolve-loss-options.js";
+
+/** The input of `echoLoss`, checked; nothing is written yet. */
+export interface PreparedEchoLoss {
+  block: {
+    logits: Float32Array | Uint16Array;
+    dtype: LogitsDtype;
+    vocab: number;
+    ld: number;
+    gradientDtype: LogitsDtype;
+  };
+  rows: CheckedLossRows;
+  options: ResolvedLossOptions;
+  logprobsOut: Float32Array | null;
+  entropiesOut: Float32Array | null;
+}
+
+/** @throws ArgumentError as `echoLoss`, whose checks these are. */
+export function prepareEchoLoss(where: string, input: EchoLossInput): PreparedEchoLoss {
+  const targets = checkRows(where, "targets", input.targets, Int32Array, undefined, "[T]");
+  const T = targets.length;
+  const { dtype, vocab, ld } = checkLogits(where, input, T);
+  const options = resolveLossOptions(where, input);
+  const gradientDtype = input.gradientDtype ?? dtype;
+  if (gradientDtype !== dtype && !(dtype === "float32" && gradientDtype === "bfloat16"))
+    throw new ArgumentError(
+      "ERR_INVALID_DTYPE",
+      `[${where}] gradientDtype is unusable: expected "${dtype}" as the logits, or "bfloat16" for float32 logits, got ${String(gradientDtype)}.`,
+    );
+  const rows = checkLossRows(where, input, T, vocab);
+  const output = (name: "logprobsOut" | "entropiesOut"): Float32Array | null =>
+    input[name] === undefined ? null : checkRows(where, name, input[name], Float32Array, T, "[T]");
+  return {
+    block: { logits: input.logits, dtype, vocab, ld, gradientDtype },
+    rows,
+    options,
+    logprobsOut: output("logprobsOut"),
+    entropiesOut: output("entropiesOut"),
+  };
+}

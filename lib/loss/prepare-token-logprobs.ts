@@ -1,0 +1,41 @@
+import { ArgumentError } from "../errors/argument-error.js";
+import { checkLogits, type LogitsDtype } from "./check-logits.js";
+import { checkRows } from "./check-rows.js";
+import { type ResolvedLossOptions, resolveLossOptions } from "./resolve-loss-options.js";
+import type { TokenLogprobsInput } from "./token-logprobs-input.js";
+
+/** The input of `tokenLogprobs`, checked; nothing is written yet. */
+export interface PreparedTokenLogprobs {
+  block: { logits: Float32Array | Uint16Array; dtype: LogitsDtype; vocab: number; ld: number };
+  targets: Int32Array;
+  options: Pick<ResolvedLossOptions, "temperature" | "logitSoftcap">;
+  logprobsOut: Float32Array | null;
+  entropiesOut: Float32Array | null;
+}
+
+/** @throws ArgumentError as `tokenLogprobs`, whose checks these are. */
+export function prepareTokenLogprobs(where: string, input: TokenLogprobsInput): PreparedTokenLogprobs {
+  const targets = checkRows(where, "targets", input.targets, Int32Array, undefined, "[T]");
+  const { dtype, vocab, ld } = checkLogits(where, input, targets.length);
+  const { temperature, logitSoftcap } = resolveLossOptions(where, {
+    temperature: input.temperature,
+    logitSoftcap: input.logitSoftcap,
+  });
+  const row = targets.findIndex((target) => target >= vocab);
+  if (row >= 0)
+    throw new ArgumentError(
+      "ERR_OUT_OF_RANGE",
+      `[${where}] target out of range at row ${row}: expected at most ${vocab - 1}, got ${targets[row]}. A negative target skips its row.`,
+    );
+  const output = (name: "logprobsOut" | "entropiesOut"): Float32Array | null =>
+    input[name] === undefined
+      ? null
+      : checkRows(where, name, input[name], Float32Array, targets.length, "[T]");
+  return {
+    block: { logits: input.logits, dtype, vocab, ld },
+    targets,
+    options: { temperature, logitSoftcap },
+    logprobsOut: output("logprobsOut"),
+    entropiesOut: output("entropiesOut"),
+  };
+}

@@ -1,0 +1,17 @@
+// Memory of the addon's own, whatever becomes of the ArrayBuffers over it.
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+
+#include "../model/buffer.h"
+
+namespace echo::addon {
+
+using HostMemory = std::shared_ptr<Buffer<uint8_t>>;
+
+// The memory behind what createHostMemory returned, to be kept for as long as a job works on it. False after throwing: another object, or disposed.
+bool take_host_memory(Napi::Value value, HostMemory& out);
+
+}  // namespace echo::addon

@@ -1,0 +1,223 @@
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <utility>
+
+#include "../loss/echo_loss.h"
+#include "../loss/sequence_log_ratios.h"
+#include "../loss/token_logprobs.h"
+#include "async.h"
+#include "checked.h"
+#include "host_memory.h"
+#include "loss_args.h"
+#include "register.h"
+
+namespace echo::addon {
+namespace {
+
+// What holds the logits until the job is over: the addon's own memory, or a SharedArrayBuffer, which nothing can detach.
+struct HeldLogits {
+  HostMemory memory;
+  Napi::ObjectReference shared;
+
+  // `memory`: what createHostMemory returned, or null.
+  bool hold(Napi::Value memory_value, Napi::Value block_object, const LogitsBlock& block) {
+    const Napi::Env env = block_object.Env();
+    if (memory_value.IsNull()) {
+      const Napi::TypedArray view = block_object.As<Napi::Object>().Get("logits").As<Napi::TypedArray>();
+      const Napi::Value buffer = view.ArrayBuffer();
+      if (buffer.IsArrayBuffer())
+        return throw_error(env, "ERR_UNSUPPORTED", "[native] logits: expected a SharedArrayBuffer or the addon's own memory.");
+      shared = Napi::Persistent(buffer.As<Napi::Object>());
+      return true;
+    }
+    if (!take_host_memory(memory_value, memory)) return false;
+    const uint8_t* const begin = static_cast<const uint8_t*>(block.logits);
+    if (block.bytes == 0 || (begin >= memory->data() && begin + block.bytes <= memory->data() + memory->capacity())) return true;
+    return throw_error(env, "ERR_UNSUPPORTED", "[native] logits: they do not lie in the memory that was given.");
+  }
+};
+
+// Row vectors of a job, copied: the caller may use its own again at once.
+class RowCopies {
+ public:
+  bool reserve(int64_t rows, int64_t vectors) {
+    rows_ = rows;
+    return memory_.reserve(rows * vectors + 1);
+  }
+
+  template <typename T>
+  T* make() {
+    static_assert(sizeof(T) == sizeof(float));
+    return reinterpret_cast<T*>(memory_.data() + rows_ * used_++);
+  }
+
+  template <typename T>
+  void copy(const T*& values) {
+    if (values == nullptr) return;
+    T* const own = make<T>();
+    if (rows_ > 0) std::memcpy(own, values, static_cast<size_t>(rows_) * sizeof(T));
+    values = own;
+  }
+
+ private:
+  Buffer<float> memory_;
+  int64_t rows_ = 0;
+  int64_t used_ = 0;
+};
+
+// A new Float32Array; empty when JavaScript is already forbidden.
+Napi::Value float_array(Napi::Env env, const float* values, int64_t count) {
+  if (values == nullptr) return env.Null();
+  void* data = nullptr;
+  napi_value buffer = nullptr, array = nullptr;
+  const size_t length = static_cast<size_t>(count);
+  if (napi_create_arraybuffer(env, length * sizeof(float), &data, &buffer) != napi_ok) return Napi::Value();
+  if (length > 0) std::memcpy(data, values, length * sizeof(float));
+  if (napi_create_typedarray(env, napi_float32_array, length, buffer, 0, &array) != napi_ok) return Napi::Value();
+  return Napi::Value(env, array);
+}
+
+class EchoLossJob final : public AsyncJob {
+ public:
+  using AsyncJob::AsyncJob;
+
+  // False after throwing.
+  bool prepare(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    LogitsBlock block;
+    View<int32_t> boundaries;
+    if (!take_echo_loss(info, args_, block) || !take_optional(info[1].As<Napi::Object>().Get("cuSeqLens"), "cuSeqLens", -1, boundaries) ||
+        !held_.hold(info[4], info[0], block))
+      return false;
+    constexpr int64_t vectors = 8 + 3;
+    if (!rows_.reserve(args_.rows, vectors) || !boundaries_.reserve(boundaries.length + 1))
+      return check_status(env, "echoLossAsync", Status::out_of_memory);
+    rows_.copy(args_.targets);
+    rows_.copy(args_.action_weights);
+    rows_.copy(args_.observation_weights);
+    rows_.copy(args_.advantages);
+    rows_.copy(args_.old_logprobs);
+    rows_.copy(args_.rollout_weights);
+    rows_.copy(args_.reference_logprobs);
+    args_.logprobs = rows_.make<float>();
+    if (info[3].ToBoolean().Value()) args_.entropies = rows_.make<float>();
+    args_.totals = &totals_;
+    if (boundaries.data == nullptr) {
+      rows_.copy(args_.log_ratios);
+      return true;
+    }
+    std::memcpy(boundaries_.data(), boundaries.data, static_cast<size_t>(boundaries.length) * sizeof(int32_t));
+    sequences_ = boundaries.length - 1;
+    log_ratios_ = rows_.make<float>();
+    targets_of_actions_ = rows_.make<int32_t>();
+    return check_sequences(env);
+  }
+
+  void run() override {
+    status_ = log_ratios_ == nullptr ? Status::ok : measure_log_ratios();
+    if (status_ == Status::ok) status_ = echo_loss(args_);
+  }
+
+  void deliver(Napi::Env env) override {
+    if (status_ != Status::ok) return fail(env, "echoLossAsync", status_);
+    const Napi::Value logprobs = float_array(env, args_.logprobs, args_.rows);
+    const Napi::Value entropies = float_array(env, args_.entropies, args_.rows);
+    if (!logprobs.IsEmpty() && !entropies.IsEmpty())
+      done_.Call({env.Null(), totals_object(env, totals_, args_), logprobs, entropies});
+  }
+
+ private:
+  bool check_sequences(Napi::Env env) const {
+    bool fits = boundaries_[0] == 0 && boundaries_[sequences_] == args_.rows && args_.old_logprobs != nullptr;
+    for (int64_t i = 0; i < sequences_; i++) fits = fits && boundaries_[i] <= boundaries_[i + 1];
+    return fits || throw_error(env, "ERR_OUT_OF_RANGE", "[native] cuSeqLens: expected ascending boundaries of all rows, and oldLogprobs.");
+  }
+
+  Status measure_log_ratios() {
+    for (int64_t i = 0; i < args_.rows; i++) targets_of_actions_[i] = args_.action_weights[i] == 0 ? -1 : args_.targets[i];
+    TokenLogprobsArgs logprobs{};
+    logprobs.logits = args_.logits;
+    logprobs.logits_type = args_.logits_type;
+    logprobs.rows = args_.rows;
+    logprobs.vocab = args_.vocab;
+    logprobs.ld = args_.ld;
+    logprobs.targets = targets_of_actions_;
+    logprobs.temperature = args_.temperature;
+    logprobs.logit_softcap = args_.logit_softcap;
+    logprobs.logprobs = args_.logprobs;
+    const Status status = token_logprobs(logprobs);
+    if (status != Status::ok) return status;
+    sequence_log_ratios({sequences_, boundaries_.data(), args_.action_weights, args_.logprobs, args_.old_logprobs, log_ratios_});
+    args_.log_ratios = log_ratios_;
+    return Status::ok;
+  }
+
+  HeldLogits held_;
+  RowCopies rows_;
+  Buffer<int32_t> boundaries_;
+  EchoLossArgs args_{};
+  EchoLossTotals totals_{};
+  int64_t sequences_ = 0;
+  float* log_ratios_ = nullptr;
+  int32_t* targets_of_actions_ = nullptr;
+  Status status_ = Status::ok;
+};
+
+class TokenLogprobsJob final : public AsyncJob {
+ public:
+  using AsyncJob::AsyncJob;
+
+  bool prepare(const Napi::CallbackInfo& info) {
+    LogitsBlock block;
+    if (!take_token_logprobs(info, args_, block) || !held_.hold(info[4], info[0], block)) return false;
+    if (!rows_.reserve(args_.rows, 3)) return check_status(info.Env(), "tokenLogprobsAsync", Status::out_of_memory);
+    rows_.copy(args_.targets);
+    args_.logprobs = rows_.make<float>();
+    if (info[3].ToBoolean().Value()) args_.entropies = rows_.make<float>();
+    return true;
+  }
+
+  void run() override { status_ = token_logprobs(args_); }
+
+  void deliver(Napi::Env env) override {
+    if (status_ != Status::ok) return fail(env, "tokenLogprobsAsync", status_);
+    const Napi::Value logprobs = float_array(env, args_.logprobs, args_.rows);
+    const Napi::Value entropies = float_array(env, args_.entropies, args_.rows);
+    if (!logprobs.IsEmpty() && !entropies.IsEmpty()) done_.Call({env.Null(), logprobs, entropies});
+  }
+
+ private:
+  HeldLogits held_;
+  RowCopies rows_;
+  TokenLogprobsArgs args_{};
+  Status status_ = Status::ok;
+};
+
+// (block, rows or targets, options, entropies: boolean, memory | null, done): ticket
+template <typename Job>
+Napi::Value submit(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  AsyncEnvironment& environment = AsyncEnvironment::of(env);
+  std::unique_ptr<Job> job(new (std::nothrow) Job(environment));
+  if (job == nullptr) {
+    check_status(env, "echo-grpo", Status::out_of_memory);
+    return env.Undefined();
+  }
+  if (!job->prepare(info)) return env.Undefined();
+  if (!info[5].IsFunction()) {
+    throw_error(env, "ERR_INVALID_TYPE", "[native] done: expected a function.");
+    return env.Undefined();
+  }
+  return environment.submit(env, std::move(job), info[5].As<Napi::Function>());
+}
+
+}  // namespace
+
+void register_loss_async(Napi::Env env, Napi::Object exports) {
+  exports.Set("echoLossAsync", Napi::Function::New(env, submit<EchoLossJob>, "echoLossAsync"));
+  exports.Set("tokenLogprobsAsync", Napi::Function::New(env, submit<TokenLogprobsJob>, "tokenLogprobsAsync"));
+}
+
+}  // namespace echo::addon
