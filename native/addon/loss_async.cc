@@ -87,10 +87,10 @@ class EchoLossJob final : public AsyncJob {
   bool prepare(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
     LogitsBlock block;
+    if (!take_echo_loss(info, args_, block) || !held_.hold(info[4], info[0], block)) return false;
     View<int32_t> boundaries;
-    if (!take_echo_loss(info, args_, block) || !take_optional(info[1].As<Napi::Object>().Get("cuSeqLens"), "cuSeqLens", -1, boundaries) ||
-        !held_.hold(info[4], info[0], block))
-      return false;
+    const Napi::Value sequences = info[1].As<Napi::Object>().Get("cuSeqLens");
+    if (!take_optional(sequences, "cuSeqLens", -1, boundaries)) return false;
     constexpr int64_t vectors = 8 + 3;
     if (!rows_.reserve(args_.rows, vectors) || !boundaries_.reserve(boundaries.length + 1))
       return check_status(env, "echoLossAsync", Status::out_of_memory);
@@ -104,11 +104,12 @@ class EchoLossJob final : public AsyncJob {
     args_.logprobs = rows_.make<float>();
     if (info[3].ToBoolean().Value()) args_.entropies = rows_.make<float>();
     args_.totals = &totals_;
-    if (boundaries.data == nullptr) {
+    if (sequences.IsNull() || sequences.IsUndefined()) {
       rows_.copy(args_.log_ratios);
       return true;
     }
-    std::memcpy(boundaries_.data(), boundaries.data, static_cast<size_t>(boundaries.length) * sizeof(int32_t));
+    if (boundaries.length > 0)
+      std::memcpy(boundaries_.data(), boundaries.data, static_cast<size_t>(boundaries.length) * sizeof(int32_t));
     sequences_ = boundaries.length - 1;
     log_ratios_ = rows_.make<float>();
     targets_of_actions_ = rows_.make<int32_t>();
@@ -130,7 +131,7 @@ class EchoLossJob final : public AsyncJob {
 
  private:
   bool check_sequences(Napi::Env env) const {
-    bool fits = boundaries_[0] == 0 && boundaries_[sequences_] == args_.rows && args_.old_logprobs != nullptr;
+    bool fits = sequences_ >= 0 && boundaries_[0] == 0 && boundaries_[sequences_] == args_.rows && args_.old_logprobs != nullptr;
     for (int64_t i = 0; i < sequences_; i++) fits = fits && boundaries_[i] <= boundaries_[i + 1];
     return fits || throw_error(env, "ERR_OUT_OF_RANGE", "[native] cuSeqLens: expected ascending boundaries of all rows, and oldLogprobs.");
   }
