@@ -1,4 +1,5 @@
 import Benchmark from "benchmark";
+import { quantile } from "./quantile.js";
 
 /** Something to time. Inputs are made beforehand; the result is left where the caller can check it. */
 export interface MeasuredCase {
@@ -71,12 +72,4 @@ function cpuMs(run: () => void, calls: number): number {
   for (let i = 0; i < calls; i++) run();
   const { user, system } = process.cpuUsage(before);
   return (user + system) / 1000 / calls;
-}
-
-/** Linear interpolation between the closest ranks. */
-function quantile(values: readonly number[], q: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const at = (sorted.length - 1) * q;
-  const below = sorted[Math.floor(at)];
-  return below + (sorted[Math.ceil(at)] - below) * (at - Math.floor(at));
 }

@@ -3,6 +3,7 @@ import { loadavg } from "node:os";
 import { join } from "node:path";
 import type { BenchTable } from "./bench-table.js";
 import { benchDecoder } from "./decoder.js";
+import { benchEventLoop } from "./event-loop.js";
 import { benchGemm } from "./gemm.js";
 import { benchLoss } from "./loss.js";
 import { machine } from "./machine.js";
@@ -16,6 +17,7 @@ type Bench = () => BenchTable | BenchTable[] | Promise<BenchTable | BenchTable[]
 
 const QUESTIONS: Record<string, Bench> = {
   loss: benchLoss,
+  "event-loop": benchEventLoop,
   optimizer: benchOptimizer,
   gemm: benchGemm,
   decoder: benchDecoder,

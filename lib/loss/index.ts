@@ -1,4 +1,5 @@
 export { groupAdvantages } from "./advantages.js";
+export type { AsyncLogitsBlock } from "./async-logits.js";
 export {
   type CheckedLoss,
   type CheckedLossInput,
