@@ -1,6 +1,5 @@
 import { asyncCall } from "./async-call.js";
 import { type AsyncLogitsBlock, asyncLogits, holdLogits } from "./async-logits.js";
-import { checkFallbackDtype } from "./check-fallback-dtype.js";
 import type { EchoLossInput } from "./echo-loss-input.js";
 import { type EchoLossResult, echoLossResult } from "./echo-loss-result.js";
 import { fallbackLoss } from "./fallback-loss.js";
@@ -50,7 +49,6 @@ export async function echoLossAsync(input: EchoLossAsyncInput): Promise<EchoLoss
       return addon.echoLossAsync(block, whole, options, entropiesOut !== null, memory, done);
     },
     fallback() {
-      checkFallbackDtype(WHERE, block);
       nativeLossRows(WHERE, prepared.rows, rows, options, () => new Float32Array(T));
       const copied = copyRows(prepared.rows);
       const { samplerLogprobs, cuSeqLens } = rows;

@@ -4,13 +4,13 @@ import { loadOrFallBack } from "../native/load-or-fall-back.js";
 import { checkLinearHead } from "./check-linear-head.js";
 import { checkLossRows } from "./check-loss-rows.js";
 import { checkRows } from "./check-rows.js";
-import type { EchoLossResult } from "./echo-loss.js";
+import { type EchoLossResult, echoLossResult } from "./echo-loss-result.js";
 import { fallbackLinearLoss } from "./fallback-linear-loss.js";
 import type { LinearHead } from "./linear-head.js";
 import type { LossOptions } from "./loss-options.js";
 import type { LossRows } from "./loss-rows.js";
+import { nativeLogprobsOptions } from "./native-logprobs-options.js";
 import { nativeLossRows } from "./native-loss-rows.js";
-import { nonfiniteRowsOf } from "./nonfinite-rows-of.js";
 import { resolveLossOptions } from "./resolve-loss-options.js";
 
 const WHERE = "linearEchoLoss";
@@ -101,10 +101,8 @@ export function linearEchoLoss(input: LinearEchoLossInput): LinearEchoLossResult
       : callNative(WHERE, () => {
           const rows = nativeLossRows(WHERE, checked, input, options, () => {
             const actions = targets.map((target, row) => (checked.actionWeights[row] === 0 ? -1 : target));
-            const { temperature, logitSoftcap } = options;
             const result = new Float32Array(T);
-            const plain = { temperature, logitSoftcap: logitSoftcap === false ? 0 : logitSoftcap };
-            native.linearTokenLogprobs(head, actions, plain, result, null);
+            native.linearTokenLogprobs(head, actions, nativeLogprobsOptions(options), result, null);
             return result;
           });
           return native.linearEchoLoss(
@@ -118,10 +116,7 @@ export function linearEchoLoss(input: LinearEchoLossInput): LinearEchoLossResult
           );
         });
   return {
-    loss: metrics.policyLoss + metrics.observationLoss + metrics.klLoss + metrics.entropyLoss,
-    metrics,
-    logprobs,
-    nonfiniteRows: nonfiniteRowsOf(metrics, logprobs),
+    ...echoLossResult(metrics, logprobs),
     hiddenGradient,
     ...(weightGradient === null ? {} : { weightGradient }),
   };

@@ -6,8 +6,9 @@ import { checkRows } from "./check-rows.js";
 import { fallbackLogprobs } from "./fallback-logprobs.js";
 import { headLogits } from "./head-logits.js";
 import type { LinearHead } from "./linear-head.js";
+import { nativeLogprobsOptions } from "./native-logprobs-options.js";
 import { resolveLossOptions } from "./resolve-loss-options.js";
-import type { TokenLogprobsInput } from "./token-logprobs.js";
+import type { TokenLogprobsInput } from "./token-logprobs-input.js";
 
 const WHERE = "linearTokenLogprobs";
 
@@ -49,8 +50,8 @@ export function linearTokenLogprobs(input: LinearTokenLogprobsInput): Float32Arr
     const block = { logits, vocab: head.vocab, ld: head.vocab, dtype: "float32" as const };
     fallbackLogprobs(block, targets, { temperature, logitSoftcap }, logprobs, entropies);
   } else {
-    const plain = { temperature, logitSoftcap: logitSoftcap === false ? 0 : logitSoftcap };
-    callNative(WHERE, () => native.linearTokenLogprobs(head, targets, plain, logprobs, entropies));
+    const options = nativeLogprobsOptions({ temperature, logitSoftcap });
+    callNative(WHERE, () => native.linearTokenLogprobs(head, targets, options, logprobs, entropies));
   }
   return logprobs;
 }

@@ -1,4 +1,4 @@
-import { ArgumentError } from "../errors/argument-error.js";
+import { checkGradientDtype } from "./check-gradient-dtype.js";
 import { checkLogits, type LogitsDtype } from "./check-logits.js";
 import { type CheckedLossRows, checkLossRows } from "./check-loss-rows.js";
 import { checkRows } from "./check-rows.js";
@@ -26,12 +26,7 @@ export function prepareEchoLoss(where: string, input: EchoLossInput): PreparedEc
   const T = targets.length;
   const { dtype, vocab, ld } = checkLogits(where, input, T);
   const options = resolveLossOptions(where, input);
-  const gradientDtype = input.gradientDtype ?? dtype;
-  if (gradientDtype !== dtype && !(dtype === "float32" && gradientDtype === "bfloat16"))
-    throw new ArgumentError(
-      "ERR_INVALID_DTYPE",
-      `[${where}] gradientDtype is unusable: expected "${dtype}" as the logits, or "bfloat16" for float32 logits, got ${String(gradientDtype)}.`,
-    );
+  const gradientDtype = checkGradientDtype(where, input.gradientDtype, dtype);
   const rows = checkLossRows(where, input, T, vocab);
   const output = (name: "logprobsOut" | "entropiesOut"): Float32Array | null =>
     input[name] === undefined ? null : checkRows(where, name, input[name], Float32Array, T, "[T]");

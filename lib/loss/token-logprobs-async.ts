@@ -1,6 +1,5 @@
 import { asyncCall } from "./async-call.js";
 import { type AsyncLogitsBlock, asyncLogits, holdLogits } from "./async-logits.js";
-import { checkFallbackDtype } from "./check-fallback-dtype.js";
 import { fallbackLogprobs } from "./fallback-logprobs.js";
 import { nativeLogprobsOptions } from "./native-logprobs-options.js";
 import { prepareTokenLogprobs } from "./prepare-token-logprobs.js";
@@ -38,12 +37,11 @@ export async function tokenLogprobsAsync(input: TokenLogprobsAsyncInput): Promis
         done,
       ),
     fallback() {
-      checkFallbackDtype(WHERE, block);
       const own = targets.slice();
       const logprobs = new Float32Array(own.length);
       const entropies = entropiesOut === null ? null : new Float32Array(own.length);
       return () => {
-        fallbackLogprobs(WHERE, block, own, options, logprobs, entropies);
+        fallbackLogprobs(block, own, options, logprobs, entropies);
         return [logprobs, entropies];
       };
     },

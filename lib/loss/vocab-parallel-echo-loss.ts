@@ -7,9 +7,9 @@ import { checkLossRows } from "./check-loss-rows.js";
 import { checkRows } from "./check-rows.js";
 import { checkVocabStart } from "./check-vocab-start.js";
 import { checkVocabStatistics } from "./check-vocab-statistics.js";
-import type { EchoLossInput, EchoLossResult } from "./echo-loss.js";
+import type { EchoLossInput } from "./echo-loss-input.js";
+import { type EchoLossResult, echoLossResult } from "./echo-loss-result.js";
 import { nativeLossRows } from "./native-loss-rows.js";
-import { nonfiniteRowsOf } from "./nonfinite-rows-of.js";
 import { resolveLossOptions } from "./resolve-loss-options.js";
 import { statisticsLogprobs } from "./statistics-logprobs.js";
 import type { VocabStatistics } from "./vocab-statistics.js";
@@ -68,12 +68,7 @@ export function vocabParallelEchoLoss(input: VocabParallelEchoLossInput): EchoLo
       entropies,
     );
   });
-  return {
-    loss: metrics.policyLoss + metrics.observationLoss + metrics.klLoss + metrics.entropyLoss,
-    metrics,
-    logprobs,
-    nonfiniteRows: nonfiniteRowsOf(metrics, logprobs),
-  };
+  return echoLossResult(metrics, logprobs);
 }
 
 /** Whether the statistics can tell what the options ask for. */

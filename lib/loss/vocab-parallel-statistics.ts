@@ -3,6 +3,7 @@ import { loadNative } from "../native/load.js";
 import { checkLogits, type LogitsBlock } from "./check-logits.js";
 import { checkRows } from "./check-rows.js";
 import { checkVocabStart } from "./check-vocab-start.js";
+import { nativeLogprobsOptions } from "./native-logprobs-options.js";
 import { resolveLossOptions } from "./resolve-loss-options.js";
 import type { VocabStatistics } from "./vocab-statistics.js";
 
@@ -45,7 +46,7 @@ export function vocabParallelStatistics(input: VocabParallelStatisticsInput): Vo
     weighted: entropy ? new Float64Array(T) : null,
     temperature,
   };
-  const options = { temperature, logitSoftcap: logitSoftcap === false ? 0 : logitSoftcap, vocabStart };
+  const options = { ...nativeLogprobsOptions({ temperature, logitSoftcap }), vocabStart };
   const native = loadNative();
   callNative(WHERE, () =>
     native.vocabStatistics({ logits: input.logits, dtype, vocab, ld }, targets, options, statistics),

@@ -10,6 +10,68 @@
 namespace echo::addon {
 namespace {
 
+bool take_finite(Napi::Object options, const char* name, float& out) {
+  double number = 0;
+  if (!take_number(options.Get(name), name, number)) return false;
+  out = static_cast<float>(number);
+  if (std::isfinite(out)) return true;
+  return throw_error(options.Env(), "ERR_OUT_OF_RANGE", std::string("[native] ") + name + ": expected a finite number.");
+}
+
+// false stands for `off`.
+bool take_finite_or_false(Napi::Object options, const char* name, float off, float& out) {
+  const Napi::Value value = options.Get(name);
+  out = off;
+  return (value.IsBoolean() && !value.ToBoolean().Value()) || take_finite(options, name, out);
+}
+
+bool take_choice(Napi::Object options, const char* name, std::initializer_list<const char*> choices, int32_t& out) {
+  const Napi::Value value = options.Get(name);
+  const std::string got = value.IsString() ? value.As<Napi::String>().Utf8Value() : "";
+  out = 0;
+  for (const char* choice : choices) {
+    if (got == choice) return true;
+    out++;
+  }
+  return throw_error(options.Env(), "ERR_INVALID_TYPE", std::string("[native] ") + name + ": not one of its choices.");
+}
+
+// An empty vector may have no memory, and is there all the same.
+bool take_row_vector(Napi::Object vectors, const char* name, int64_t rows, const float*& out) {
+  static const float nothing = 0;
+  const Napi::Value value = vectors.Get(name);
+  View<float> view;
+  if (!take_optional(value, name, rows, view)) return false;
+  const bool given = !value.IsNull() && !value.IsUndefined();
+  out = given && view.data == nullptr ? &nothing : view.data;
+  return true;
+}
+
+struct Named {
+  const char* name;
+  const float* values;
+};
+
+bool check_row(Napi::Env env, const EchoLossArgs& args, int64_t i, int64_t vocab) {
+  const bool acts = args.action_weights[i] != 0.0f;
+  if (!acts && args.observation_weights[i] == 0.0f) return true;
+  const auto at = [i](const char* name) { return std::string("[native] ") + name + "[" + std::to_string(i) + "]: "; };
+  for (const Named& each : {Named{"actionWeights", args.action_weights}, Named{"observationWeights", args.observation_weights}})
+    if (!std::isfinite(each.values[i])) return throw_error(env, "ERR_NON_FINITE", at(each.name) + "expected a finite number.");
+  if (acts)
+    for (const Named& each : {Named{"advantages", args.advantages}, Named{"oldLogprobs", args.old_logprobs},
+                              Named{"logRatios", args.log_ratios}, Named{"rolloutWeights", args.rollout_weights},
+                              Named{"referenceLogprobs", args.reference_logprobs}})
+      if (each.values != nullptr && !std::isfinite(each.values[i]))
+        return throw_error(env, "ERR_NON_FINITE", at(each.name) + "expected a finite number on a weighted row.");
+  if (args.targets[i] >= 0 && args.targets[i] < vocab) return true;
+  return throw_error(env, "ERR_OUT_OF_RANGE",
+                     at("targets") + "expected a token from 0 to " + std::to_string(vocab - 1) + " on a weighted row, got " +
+                         std::to_string(args.targets[i]) + ".");
+}
+
+}  // namespace
+
 bool take_block(Napi::Value value, int64_t rows, LogitsBlock& out) {
   Napi::Object object;
   if (!take_object(value, "block", object) || !take_dtype(object.Get("dtype"), "dtype", out.type) ||

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { type EchoLossInput, echoLoss } from "../../lib/loss/echo-loss.js";
+import { echoLoss } from "../../lib/loss/echo-loss.js";
+import type { EchoLossInput } from "../../lib/loss/echo-loss-input.js";
 import type { LossOptions } from "../../lib/loss/loss-options.js";
 import type { LossTotals } from "../../lib/loss/loss-totals.js";
 import { mergeVocabStatistics } from "../../lib/loss/merge-vocab-statistics.js";
