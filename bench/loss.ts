@@ -1,106 +1,150 @@
 import { echoLoss } from "../lib/loss/echo-loss.js";
-import { referenceLoss } from "../lib/loss/reference.js";
 import { tokenLogprobs } from "../lib/loss/token-logprobs.js";
 import { loadNative } from "../lib/native/load.js";
-import { CounterRandom } from "../lib/random/counter-random.js";
-import { deriveSeed } from "../lib/random/derive-seed.js";
+import { bfloat16ToFloat32 } from "../lib/optim/bfloat16-to-float32.js";
+import type { BenchContext } from "./bench-context.js";
+import { benchLogits } from "./bench-logits.js";
+import { benchRows } from "./bench-rows.js";
 import type { BenchTable } from "./bench-table.js";
-import { type MeasuredCase, measure } from "./measure.js";
+import { lossError } from "./loss-error.js";
+import { LossPeers, type LossQuestion } from "./loss-peers.js";
+import { type LossCase, lossTable } from "./loss-table.js";
+import type { MeasuredCase } from "./measure.js";
+import { measureBeside } from "./measure-beside.js";
+import { naiveLoss } from "./naive-loss.js";
+import { peakExtraMemory } from "./peak-extra-memory.js";
+import { scaleMeasurement } from "./scale-measurement.js";
 
 const T = 256;
 const V = 151_936;
+/** Rows held against float64: actions and observations. */
+const CHECK = [0, 1, 2, 3];
+const NAIVE_ROWS = 32;
 
-/** Rows of which `weighted` carry a weight, actions and observations by turns. */
-function rows(weighted: number) {
-  const carries = Array.from({ length: T }, (_, t) => (t * weighted) % T < weighted);
-  const weight = (odd: number): Float32Array =>
-    Float32Array.from(carries, (carried, t) => (carried && t % 2 === odd ? 1 / T : 0));
+/** Loss and gradient of a language model's logits, beside other libraries: how near to the speed of memory? */
+export async function benchLoss(context: BenchContext): Promise<BenchTable[]> {
+  const peers = await LossPeers.open(loadNative().threads());
+  const tables: BenchTable[] = [];
+  try {
+    for (const gradient of [true, false])
+      for (const dtype of ["float32", "bfloat16"] as const) {
+        const question = { T, V, dtype, gradient, rows: benchRows(T, V, T), check: CHECK };
+        tables.push(await benchQuestion(question, peers, context));
+      }
+  } finally {
+    await peers.close();
+  }
+  return tables;
+}
+
+async function benchQuestion(
+  question: LossQuestion,
+  peers: LossPeers,
+  context: BenchContext,
+): Promise<BenchTable> {
+  const ours = question.gradient ? gradientCases(question) : logprobCases(question);
+  const theirs = peers.cases(question);
+  const { measured, missing } = await measureBeside(
+    [...ours, ...theirs],
+    context.effort({ rounds: 9, minSamples: 2, maxTimeS: 0.15 }),
+  );
+  const peaks = await peers.peaks(theirs.filter(({ name }) => measured.has(name)));
+  const cases: LossCase[] = [...ours, ...theirs].flatMap((one) => {
+    const found = measured.get(one.name);
+    if (!found) return [];
+    const all = { kind: "peer" as const, bytes: fullBytes(question), ...one };
+    const peak = "run" in one && all.kind === "ours" ? peakExtraMemory(one.run) : peaks.get(one.name);
+    return [{ ...all, peak, measurement: scaleMeasurement(found, all.scale) }];
+  });
+  return lossTable(question, cases, {
+    missing: [...peers.missing(question), ...missing],
+    greetings: peers.greetings(question),
+  });
+}
+
+type OurCase = MeasuredCase & Pick<LossCase, "kind" | "bytes" | "error"> & { scale: number };
+
+/** One read and, with a gradient, one write. */
+function fullBytes({ dtype, gradient }: LossQuestion): number {
+  return (dtype === "float32" ? 4 : 2) * T * V * (gradient ? 2 : 1);
+}
+
+function inPlace({ dtype }: LossQuestion): OurCase {
+  const size = dtype === "float32" ? 1 : 2;
+  const x = new Float32Array((T * V) / size);
   return {
-    targets: Int32Array.from({ length: T }, (_, t) => (t * 7919) % V),
-    actionWeights: weight(0),
-    observationWeights: weight(1),
-    advantages: new Float32Array(T).fill(1),
-    oldLogprobs: new Float32Array(T).fill(-12),
+    name: "in-place update, x += 1",
+    kind: "yardstick",
+    bytes: (8 / size) * T * V,
+    scale: 1,
+    run: () => loadNative().benchInPlaceUpdate(x, V / size),
   };
 }
 
-/** Loss and gradient of a language model's logits: how near to the speed of memory? */
-export function benchLoss(): BenchTable {
-  const random = new CounterRandom(deriveSeed(1, "bench/loss"));
-  // One row of noise, turned from row to row: drawing every value would take longer than the benchmark.
-  const noise = Float32Array.from({ length: V }, () => (random.next() - 0.5) * 12);
-  const logits = new Float32Array(T * V);
-  for (let t = 0; t < T; t++) {
-    const turn = (t * 613) % V;
-    logits.set(noise.subarray(turn), t * V);
-    logits.set(noise.subarray(0, turn), t * V + V - turn);
-  }
-  const all = rows(T);
-  const quarter = rows(T / 4);
-  check(logits.slice(0, 4 * V));
-
+function gradientCases(question: LossQuestion): OurCase[] {
+  const { dtype, rows } = question;
+  const bytes = fullBytes(question);
+  const quarter = benchRows(T, V, T / 4);
   const logprobsOut = new Float32Array(T);
-  const work = logits.slice();
-  const cases: (MeasuredCase & { bytes: number })[] = [
-    {
-      name: "in-place update, x += 1",
-      bytes: 8 * T * V,
-      run: () => loadNative().benchInPlaceUpdate(work, V),
-    },
+  // As wide as it is: a Uint16Array needs its type named.
+  const logits = dtype === "float32" ? benchLogits(T, V, dtype) : benchLogits(T, V, dtype);
+  echoLoss({ logits, dtype, ...rows, logprobsOut });
+  const part = logits.subarray(0, CHECK.length * V);
+  const gradient = part instanceof Float32Array ? part : bfloat16ToFloat32(part);
+  const error = lossError(V, rows, CHECK, { gradient }).gradient;
+  const cases: OurCase[] = [
+    inPlace(question),
     {
       name: "echoLoss, loss and gradient",
-      bytes: 8 * T * V,
-      run: () => void echoLoss({ logits: work, ...all, logprobsOut }),
+      kind: "ours",
+      bytes,
+      scale: 1,
+      error,
+      run: () => void echoLoss({ logits, dtype, ...rows, logprobsOut }),
     },
     {
       name: "echoLoss, a quarter of the rows weighted",
-      bytes: (8 * T * V) / 4 + (4 * T * V * 3) / 4,
-      run: () => void echoLoss({ logits: work, ...quarter, logprobsOut }),
-    },
-    {
-      name: "tokenLogprobs, no gradient",
-      bytes: 4 * T * V,
-      run: () => void tokenLogprobs({ logits, targets: all.targets }),
+      kind: "variant",
+      bytes: bytes / 4 + (bytes / 2) * (3 / 4),
+      scale: 1,
+      run: () => void echoLoss({ logits, dtype, ...quarter, logprobsOut }),
     },
   ];
-  const measured = measure(cases, { rounds: 5, minSamples: 5, maxTimeS: 0.4 });
-  const speed = measured.map(({ medianMs }, i) => cases[i].bytes / medianMs / 1e6);
+  if (dtype === "float32") cases.push(naiveCase(question));
+  return cases;
+}
+
+function naiveCase(question: LossQuestion): OurCase {
+  const few = Object.fromEntries(
+    Object.entries(question.rows).map(([name, values]) => [name, values.subarray(0, NAIVE_ROWS)]),
+  ) as unknown as LossQuestion["rows"];
+  const logits = benchLogits(NAIVE_ROWS, V, "float32");
+  naiveLoss(logits, V, few);
+  const scale = T / NAIVE_ROWS;
   return {
-    title: `Loss and gradient, [${T}, ${V}] float32`,
-    columns: ["case", "ms", "p20", "p80", "CPU ms", "GB/s", "of an in-place update"],
-    rows: measured.map(({ name, medianMs, lowMs, highMs, cpuMs }, i) => [
-      name,
-      medianMs,
-      lowMs,
-      highMs,
-      cpuMs,
-      speed[i],
-      `${Math.round((100 * speed[i]) / speed[0])} %`,
-    ]),
-    notes: [
-      "GB/s counts one read and one write of every weighted row, one write of a row without weight (its gradient is 0), one read where there is no gradient.",
-      "The loss works in place, so later calls read the gradients of earlier ones; the work does not depend on the values.",
-    ],
+    name: `plain TypeScript, three loops, ${NAIVE_ROWS} rows times ${scale}`,
+    kind: "peer",
+    bytes: fullBytes(question),
+    scale,
+    error: lossError(V, few, CHECK, { gradient: logits }).gradient,
+    run: () => void naiveLoss(logits, V, few),
   };
 }
 
-/** Wrong numbers are not worth timing. */
-function check(logits: Float32Array): void {
-  const part = rows(T);
-  const few = {
-    targets: part.targets.subarray(0, 4),
-    actionWeights: part.actionWeights.subarray(0, 4),
-    observationWeights: part.observationWeights.subarray(0, 4),
-    advantages: part.advantages.subarray(0, 4),
-    oldLogprobs: part.oldLogprobs.subarray(0, 4),
-  };
-  const expected = referenceLoss({ logits: logits.slice(), vocabSize: V, rows: few });
-  const { metrics } = echoLoss({ logits, ...few });
-  for (const name of ["policyLoss", "observationLoss"] as const) {
-    const difference = Math.abs(metrics[name] - expected.totals[name]);
-    if (!(difference <= 1e-6 * Math.abs(expected.totals[name])))
-      throw new Error(
-        `[bench/loss] ${name} is wrong: expected ${expected.totals[name]}, got ${metrics[name]}.`,
-      );
-  }
+function logprobCases(question: LossQuestion): OurCase[] {
+  const { dtype } = question;
+  const { targets } = question.rows;
+  const logits = dtype === "float32" ? benchLogits(T, V, dtype) : benchLogits(T, V, dtype);
+  const logprobsOut = tokenLogprobs({ logits, dtype, targets });
+  return [
+    inPlace(question),
+    {
+      name: "tokenLogprobs",
+      kind: "ours",
+      bytes: fullBytes(question),
+      scale: 1,
+      error: lossError(V, question.rows, CHECK, { logprobs: logprobsOut }).logprobs,
+      run: () => void tokenLogprobs({ logits, dtype, targets, logprobsOut }),
+    },
+  ];
 }
