@@ -1,6 +1,11 @@
 /** What makes row t from row 0: a turn by t times this. */
 const TURN = 613;
 
+/** Row t, column j of `benchLogits`. */
+export function benchLogit(V: number, t: number, j: number): number {
+  return noise((j + t * TURN) % V);
+}
+
 /**
  * Logits [T, V] from -6 to 6 whose first row is a hash of the column; drawing every value would take longer than the benchmark. They are multiples of 1/32, so
  * that float32, bfloat16 and float16 hold the very same numbers, and any peer can make them (peers/torch_loss.py).

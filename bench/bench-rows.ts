@@ -1,3 +1,5 @@
+import { benchLogit } from "./bench-logits.js";
+
 /** Row vectors of the loss, [T] each. */
 export interface BenchRows {
   targets: Int32Array;
@@ -7,18 +9,27 @@ export interface BenchRows {
   oldLogprobs: Float32Array;
 }
 
-/** Rows of which `weighted` carry a weight, spread evenly, actions and observations by turns. */
+/** How far the old log-probabilities lie from those of `benchLogits`: within the clip, so that every action row has a gradient. */
+const DRIFT = 0.1;
+
+/** Rows for `benchLogits(T, V)`, of which `weighted` carry a weight, spread evenly, actions and observations by turns. */
 export function benchRows(T: number, V: number, weighted: number): BenchRows {
+  let sum = 0;
+  for (let j = 0; j < V; j++) sum += Math.exp(benchLogit(V, 0, j));
+  const targets = Int32Array.from({ length: T }, (_, t) => (t * 7919) % V);
   const carries = Array.from({ length: T }, (_, t) => (t * weighted) % T < weighted);
   let nth = 0;
-  const odd = carries.map((carried) => (carried ? nth++ % 2 : -1));
-  const weight = (kind: number): Float32Array =>
-    Float32Array.from(odd, (each) => (each === kind ? 1 / T : 0));
+  const kinds = carries.map((carried) => (carried ? nth++ % 2 : -1));
+  const weights = (kind: number): Float32Array =>
+    Float32Array.from(kinds, (each) => (each === kind ? 1 / T : 0));
   return {
-    targets: Int32Array.from({ length: T }, (_, t) => (t * 7919) % V),
-    actionWeights: weight(0),
-    observationWeights: weight(1),
-    advantages: new Float32Array(T).fill(1),
-    oldLogprobs: new Float32Array(T).fill(-12),
+    targets,
+    actionWeights: weights(0),
+    observationWeights: weights(1),
+    advantages: Float32Array.from(targets, (_, t) => (t % 4 < 2 ? 1 : -1)),
+    oldLogprobs: Float32Array.from(
+      targets,
+      (target, t) => benchLogit(V, t, target) - Math.log(sum) + DRIFT * Math.sin(t),
+    ),
   };
 }

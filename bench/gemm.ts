@@ -1,12 +1,23 @@
 import { loadNative } from "../lib/native/load.js";
 import { CounterRandom } from "../lib/random/counter-random.js";
+import type { BenchContext } from "./bench-context.js";
+import { benchRatio } from "./bench-ratio.js";
 import type { BenchTable } from "./bench-table.js";
-import { type MeasuredCase, measure } from "./measure.js";
+import type { MeasuredCase, Measurement } from "./measure.js";
+import { measureBeside, type PeerCase } from "./measure-beside.js";
+import type { MissingPeer } from "./peers/missing-peer.js";
+import { openTorch } from "./peers/open-torch.js";
+import { renderGreeting } from "./peers/render-greeting.js";
+import { renderMissing } from "./peers/render-missing.js";
+import { quantile } from "./quantile.js";
+import { renderRatio } from "./render-ratio.js";
 
 type Layout = "NT, packed weights" | "NN" | "TN";
 
+type Shape = [use: string, layout: Layout, m: number, n: number, k: number];
+
 /** Rows, outputs, inner size: the products of a decoder with hidden 128, feed-forward 384, vocabulary 512, and wider ones. */
-const SHAPES: [use: string, layout: Layout, m: number, n: number, k: number][] = [
+const SHAPES: Shape[] = [
   ["q, k, v forward", "NT, packed weights", 1024, 256, 128],
   ["gate, up forward", "NT, packed weights", 1024, 768, 128],
   ["down forward", "NT, packed weights", 1024, 128, 384],
@@ -24,42 +35,118 @@ const SHAPES: [use: string, layout: Layout, m: number, n: number, k: number][] =
   ["sampling, 1 row", "NT, packed weights", 1, 768, 128],
 ];
 
-/** How fast the decoder's matrix product is at the decoder's shapes. */
-export function benchGemm(): BenchTable {
-  const native = loadNative();
-  const random = new CounterRandom(1n);
-  const matrix = (size: number) => Float32Array.from({ length: size }, () => random.next() - 0.5);
-  const cases: MeasuredCase[] = SHAPES.map(([name, layout, m, n, k]) => {
-    const a = matrix(m * k);
-    const source = matrix(k * n);
-    const c = new Float32Array(m * n);
-    const packed = layout === "NT, packed weights";
-    const transposed = layout === "TN";
-    const b = packed ? new Float32Array(native.gemmPackedSize(k, n)) : source;
-    if (packed) native.gemmPack(source, true, k, n, b);
-    const run = () => native.gemm(m, n, k, a, transposed, b, packed, c, false);
-    run();
-    const i = m - 1;
-    const j = n >> 1;
-    let expected = 0;
-    for (let p = 0; p < k; p++)
-      expected +=
-        (transposed ? a[p * m + i] : a[i * k + p]) * (packed ? source[j * k + p] : source[p * n + j]);
-    if (!(Math.abs(expected - c[i * n + j]) < 1e-3))
-      throw new Error(`[bench gemm] ${name}: a wrong product.`);
-    return { name, run };
-  });
-  const measured = measure(cases, { rounds: 3, maxTimeS: 0.2 });
+const LIBRARIES = ["torch.mm", "oneDNN"] as const;
+/** Largest difference from float64 that rounding makes at these sizes. */
+const TOLERANCE = 1e-3;
+
+/** How fast the decoder's matrix product is at the decoder's shapes, beside the libraries of PyTorch. */
+export async function benchGemm(context: BenchContext): Promise<BenchTable> {
+  const { isa, threads } = loadNative();
+  const torch = await openTorch("warm", threads());
+  const rows: (string | number)[][] = [];
+  const missing: MissingPeer[] = "peer" in torch ? [] : [torch];
+  const shares: number[] = [];
+  const perCpuSecond: number[] = [];
+  try {
+    for (const shape of SHAPES) {
+      const [use, layout, m, n, k] = shape;
+      const ours = ourCase(shape);
+      const theirs: PeerCase[] = LIBRARIES.flatMap((library) =>
+        "peer" in torch
+          ? [{ name: library, peer: torch.peer, request: requestOf(shape, library), check }]
+          : [],
+      );
+      const effort = context.effort({ rounds: 5, minSamples: 3, maxTimeS: 0.1 });
+      const beside = await measureBeside([ours, ...theirs], effort);
+      missing.push(...beside.missing.map(({ name, why }) => ({ name, why: `${use}: ${why}` })));
+      const own = beside.measured.get(ours.name);
+      if (!own) throw new Error(`[bench gemm] ${use}: not measured.`);
+      const gflop = (2 * m * n * k) / 1e9;
+      const speed = (one: Measurement | undefined): number | string =>
+        one === undefined ? "" : (gflop / one.medianMs) * 1e3;
+      const peers = LIBRARIES.map((library) => beside.measured.get(library));
+      const fastest = peers.filter((one) => one !== undefined).sort((a, b) => a.medianMs - b.medianMs)[0];
+      const ratio = fastest && benchRatio(fastest, own);
+      if (ratio) shares.push(ratio.wall);
+      perCpuSecond.push((gflop / own.cpuMs) * 1e3);
+      rows.push([
+        use,
+        layout,
+        m,
+        n,
+        k,
+        speed(own),
+        (gflop / own.cpuMs) * 1e3,
+        ...peers.map(speed),
+        ...(ratio ? renderRatio(ratio) : ["", ""]),
+      ]);
+    }
+  } finally {
+    if ("peer" in torch) await torch.peer.close();
+  }
+  const [low, middle, high] = [0.2, 0.5, 0.8].map((q) => quantile(perCpuSecond, q));
   return {
     title: "Matrix products of the decoder (float32)",
-    columns: ["use", "layout", "M", "N", "K", "GFLOP/s", "GFLOP per CPU second"],
-    rows: SHAPES.map(([use, layout, m, n, k], i) => {
-      const gflop = (2 * m * n * k) / 1e9;
-      return [use, layout, m, n, k, (gflop / measured[i].medianMs) * 1e3, (gflop / measured[i].cpuMs) * 1e3];
-    }),
+    columns: [
+      "use",
+      "layout",
+      "M",
+      "N",
+      "K",
+      "GFLOP/s",
+      "GFLOP per CPU second",
+      ...LIBRARIES.map((library) => `${library} GFLOP/s`),
+      "ms of the faster ÷ ours",
+      "CPU ÷ ours",
+    ],
+    rows,
     notes: [
       "M rows, N columns, K the inner size. NT: C = A Bᵀ with the weights B packed once per optimiser step; NN: C = A B in place; TN: C = Aᵀ B in place.",
       "GFLOP/s over the wall clock with all threads; per CPU second over the processor time of all threads, which other processes do not take away.",
+      "torch.mm is MKL in PyTorch's x64 builds, called with `out`; oneDNN is what torch.compile calls for a linear layer. Neither packs weights beforehand. Their small products hold some microseconds of PyTorch's dispatch, ours of Node-API.",
+      `Ours: ${isa()} tier, ${threads()} threads.`,
+      ...("peer" in torch ? [renderGreeting(torch.greeting)] : []),
+      ...renderMissing(missing),
+    ],
+    summary: [
+      [
+        "matrix products at the decoder's shapes",
+        `${Math.round(middle)} GFLOP per CPU second in the median (${Math.round(low)} to ${Math.round(high)} for most)`,
+        shares.length > 0
+          ? `${quantile(shares, 0.5).toPrecision(2)} × the faster of MKL and oneDNN in the median (${Math.min(...shares).toPrecision(2)} to ${Math.max(...shares).toPrecision(2)})`
+          : "no peer measured",
+      ],
     ],
   };
+}
+
+function requestOf([, layout, m, n, k]: Shape, library: string): Record<string, unknown> {
+  return { what: "gemm", library, layout, m, n, k };
+}
+
+function check({ error }: Record<string, unknown>): void {
+  if (!(Number(error) < TOLERANCE)) throw new Error(`a wrong product, off by ${String(error)}`);
+}
+
+function ourCase([name, layout, m, n, k]: Shape): MeasuredCase {
+  const native = loadNative();
+  const random = new CounterRandom(1n);
+  const matrix = (size: number) => Float32Array.from({ length: size }, () => random.next() - 0.5);
+  const a = matrix(m * k);
+  const source = matrix(k * n);
+  const c = new Float32Array(m * n);
+  const packed = layout === "NT, packed weights";
+  const transposed = layout === "TN";
+  const b = packed ? new Float32Array(native.gemmPackedSize(k, n)) : source;
+  if (packed) native.gemmPack(source, true, k, n, b);
+  const run = () => native.gemm(m, n, k, a, transposed, b, packed, c, false);
+  run();
+  const i = m - 1;
+  const j = n >> 1;
+  let expected = 0;
+  for (let p = 0; p < k; p++)
+    expected += (transposed ? a[p * m + i] : a[i * k + p]) * (packed ? source[j * k + p] : source[p * n + j]);
+  if (!(Math.abs(expected - c[i * n + j]) < TOLERANCE))
+    throw new Error(`[bench gemm] ${name}: a wrong product.`);
+  return { name, run };
 }
