@@ -15,7 +15,7 @@ export async function openJavascript(
 ): Promise<OpenPeer | MissingPeer> {
   const { folder, package: needed, script } = LIBRARIES[name];
   if (!existsSync(join(examples, folder, "node_modules", needed, "package.json")))
-    return { name, why: `it is not installed; \`npm ci --prefix examples/${folder}\` installs it` };
+    return { name, why: `not installed; \`npm ci\` in examples/${folder} installs it` };
   const args = ["--import", "tsx", join(import.meta.dirname, script), join(examples, folder)];
   return openPeer(name, { command: process.execPath, args }, 1);
 }
