@@ -7,7 +7,7 @@ export function renderSpeed({ date, machine, tables }: BenchResults): string {
   const lines = tables.flatMap((table) => summaryOf(table));
   const { cores, cpu, isa, node, threads } = machine;
   return [
-    `From \`npm run bench\` on ${cores} cores of ${cpu} (${isa}, ${threads} threads), Node ${node.replace(/^v/, "").split(".")[0]}, ${date}; PyTorch and others in the same run on as many threads; all tables in [docs/benchmarks.md](docs/benchmarks.md).`,
+    `From \`npm run bench\` on ${cores} cores of ${cpu} (${isa}, ${threads} threads), Node ${node.replace(/^v/, "").split(".")[0]}, ${date}; ratios are of this one run, with as many threads on both sides; all tables in [docs/benchmarks.md](docs/benchmarks.md).`,
     "",
     "| what | measured | for comparison |",
     "|---|---|---|",
