@@ -1,5 +1,6 @@
+import { bfloat16ToFloat32 } from "../lib/floats/bfloat16-to-float32.js";
+import { float16ToFloat32 } from "../lib/floats/float16-to-float32.js";
 import { echoLoss } from "../lib/loss/echo-loss.js";
-import { halfToFloat32 } from "../lib/model/half-to-float32.js";
 import { loadNative } from "../lib/native/load.js";
 import type { BenchContext } from "./bench-context.js";
 import { benchLogits } from "./bench-logits.js";
@@ -101,7 +102,7 @@ function gridError(logits: Float32Array | Uint16Array, V: number, dtype: Dtype, 
     const row = logits.subarray(t * V, (t + 1) * V);
     const into = gradient.subarray(i * V, (i + 1) * V);
     if (row instanceof Float32Array) into.set(row);
-    else halfToFloat32(row, dtype === "float16" ? "F16" : "BF16", into);
+    else (dtype === "float16" ? float16ToFloat32 : bfloat16ToFloat32)(row, into);
   }
   const error = lossError(V, rows, at, { gradient }).gradient;
   if (!(error <= WRONG))

@@ -1,7 +1,7 @@
+import { bfloat16ToFloat32 } from "../lib/floats/bfloat16-to-float32.js";
 import { echoLoss } from "../lib/loss/echo-loss.js";
 import { tokenLogprobs } from "../lib/loss/token-logprobs.js";
 import { loadNative } from "../lib/native/load.js";
-import { bfloat16ToFloat32 } from "../lib/optim/bfloat16-to-float32.js";
 import type { BenchContext } from "./bench-context.js";
 import { benchLogits } from "./bench-logits.js";
 import { benchRows } from "./bench-rows.js";
