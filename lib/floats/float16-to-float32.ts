@@ -1,4 +1,4 @@
-import { ArgumentError } from "../errors/argument-error.js";
+import { checkFits } from "./check-fits.js";
 
 /**
  * Widens float16 numbers, given as their bits. Exact.
@@ -10,11 +10,7 @@ export function float16ToFloat32(
   bits: Uint16Array,
   into: Float32Array = new Float32Array(bits.length),
 ): Float32Array {
-  if (into.length !== bits.length)
-    throw new ArgumentError(
-      "ERR_INVALID_SHAPE",
-      `[float16ToFloat32] the result does not fit: expected length ${bits.length}, got ${into.length}.`,
-    );
+  checkFits("float16ToFloat32", bits, into);
   const words = new Uint32Array(into.buffer, into.byteOffset, into.length);
   for (let i = 0; i < bits.length; i++) words[i] = widen(bits[i]);
   return into;

@@ -1,4 +1,4 @@
-import { ArgumentError } from "../errors/argument-error.js";
+import { checkFits } from "./check-fits.js";
 
 /**
  * Rounds to bfloat16, as bits: to nearest, ties to even; beyond the largest to infinity; a NaN becomes a quiet NaN of the same sign.
@@ -10,11 +10,7 @@ export function float32ToBfloat16(
   values: Float32Array,
   into: Uint16Array = new Uint16Array(values.length),
 ): Uint16Array {
-  if (into.length !== values.length)
-    throw new ArgumentError(
-      "ERR_INVALID_SHAPE",
-      `[float32ToBfloat16] the result does not fit: expected length ${values.length}, got ${into.length}.`,
-    );
+  checkFits("float32ToBfloat16", values, into);
   const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
   for (let i = 0; i < words.length; i++) {
     const word = words[i];

@@ -1,4 +1,4 @@
-import { ArgumentError } from "../errors/argument-error.js";
+import { checkFits } from "./check-fits.js";
 
 const scratch = new Float32Array(1);
 const scratchWord = new Uint32Array(scratch.buffer);
@@ -15,11 +15,7 @@ export function float32ToFloat16(
   values: Float32Array,
   into: Uint16Array = new Uint16Array(values.length),
 ): Uint16Array {
-  if (into.length !== values.length)
-    throw new ArgumentError(
-      "ERR_INVALID_SHAPE",
-      `[float32ToFloat16] the result does not fit: expected length ${values.length}, got ${into.length}.`,
-    );
+  checkFits("float32ToFloat16", values, into);
   const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
   for (let i = 0; i < words.length; i++) {
     const magnitude = words[i] & 0x7fffffff;

@@ -1,5 +1,6 @@
 import { callNative } from "../native/call-native.js";
 import { loadOrFallBack } from "../native/load-or-fall-back.js";
+import { actionTargets } from "./action-targets.js";
 import type { EchoLossInput } from "./echo-loss-input.js";
 import { type EchoLossResult, echoLossResult } from "./echo-loss-result.js";
 import { fallbackLoss } from "./fallback-loss.js";
@@ -33,9 +34,8 @@ export function echoLoss(input: EchoLossInput): EchoLossResult {
     return echoLossResult(fallbackLoss({ ...block, rows, input, options, logprobs, entropies }), logprobs);
   const metrics = callNative(WHERE, () => {
     const vectors = nativeLossRows(WHERE, rows, input, options, () => {
-      const actions = rows.targets.map((target, row) => (rows.actionWeights[row] === 0 ? -1 : target));
       const result = new Float32Array(T);
-      native.tokenLogprobs(block, actions, nativeLogprobsOptions(options), result, null);
+      native.tokenLogprobs(block, actionTargets(rows), nativeLogprobsOptions(options), result, null);
       return result;
     });
     return native.echoLoss(block, vectors, options, logprobs, entropies);

@@ -1,5 +1,5 @@
-import { bfloat16ToFloat32 } from "../floats/bfloat16-to-float32.js";
 import type { NativeHead } from "../native/native-linear-loss.js";
+import { widenLogits } from "./widen-logits.js";
 
 /** The layer and its input as float32, and the logits of some rows, [T, V]; the others stay 0. Sums are float64, rounded to float32 once. */
 export function headLogits(
@@ -8,10 +8,8 @@ export function headLogits(
   wanted: (row: number) => boolean,
 ): { hidden: Float32Array; weight: Float32Array; logits: Float32Array } {
   const { vocab, width } = head;
-  const widen = (values: Float32Array | Uint16Array): Float32Array =>
-    values instanceof Uint16Array ? bfloat16ToFloat32(values) : values;
-  const hidden = widen(head.hidden);
-  const weight = widen(head.weight);
+  const hidden = widenLogits(head.hidden, head.hiddenDtype);
+  const weight = widenLogits(head.weight, head.weightDtype);
   const logits = new Float32Array(rows * vocab);
   for (let t = 0; t < rows; t++) {
     if (!wanted(t)) continue;

@@ -1,6 +1,7 @@
 import { callNative } from "../native/call-native.js";
 import { checkDisjoint } from "../native/check-disjoint.js";
 import { loadOrFallBack } from "../native/load-or-fall-back.js";
+import { actionTargets } from "./action-targets.js";
 import { checkLinearHead } from "./check-linear-head.js";
 import { checkLossRows } from "./check-loss-rows.js";
 import { checkRows } from "./check-rows.js";
@@ -100,9 +101,14 @@ export function linearEchoLoss(input: LinearEchoLossInput): LinearEchoLossResult
         })
       : callNative(WHERE, () => {
           const rows = nativeLossRows(WHERE, checked, input, options, () => {
-            const actions = targets.map((target, row) => (checked.actionWeights[row] === 0 ? -1 : target));
             const result = new Float32Array(T);
-            native.linearTokenLogprobs(head, actions, nativeLogprobsOptions(options), result, null);
+            native.linearTokenLogprobs(
+              head,
+              actionTargets(checked),
+              nativeLogprobsOptions(options),
+              result,
+              null,
+            );
             return result;
           });
           return native.linearEchoLoss(

@@ -1,8 +1,8 @@
-import { ArgumentError } from "../errors/argument-error.js";
 import { callNative } from "../native/call-native.js";
 import { loadOrFallBack } from "../native/load-or-fall-back.js";
 import { checkLinearHead } from "./check-linear-head.js";
 import { checkRows } from "./check-rows.js";
+import { checkSkippableTargets } from "./check-skippable-targets.js";
 import { fallbackLogprobs } from "./fallback-logprobs.js";
 import { headLogits } from "./head-logits.js";
 import type { LinearHead } from "./linear-head.js";
@@ -33,12 +33,7 @@ export function linearTokenLogprobs(input: LinearTokenLogprobsInput): Float32Arr
     temperature: input.temperature,
     logitSoftcap: input.logitSoftcap,
   });
-  const row = targets.findIndex((target) => target >= head.vocab);
-  if (row >= 0)
-    throw new ArgumentError(
-      "ERR_OUT_OF_RANGE",
-      `[${WHERE}] target out of range at row ${row}: expected at most ${head.vocab - 1}, got ${targets[row]}. A negative target skips its row.`,
-    );
+  checkSkippableTargets(WHERE, targets, head.vocab);
   const floats = (name: string, value: Float32Array): Float32Array =>
     checkRows(WHERE, name, value, Float32Array, T, "[T]");
   const logprobs =

@@ -20,14 +20,17 @@ export interface PreparedEchoLoss {
   entropiesOut: Float32Array | null;
 }
 
-/** @throws ArgumentError as `echoLoss`, whose checks these are. */
-export function prepareEchoLoss(where: string, input: EchoLossInput): PreparedEchoLoss {
+/**
+ * @param totalVocab tokens that targets may name; default: those of the block.
+ * @throws ArgumentError as `echoLoss`, whose checks these are.
+ */
+export function prepareEchoLoss(where: string, input: EchoLossInput, totalVocab?: number): PreparedEchoLoss {
   const targets = checkRows(where, "targets", input.targets, Int32Array, undefined, "[T]");
   const T = targets.length;
   const { dtype, vocab, ld } = checkLogits(where, input, T);
   const options = resolveLossOptions(where, input);
   const gradientDtype = checkGradientDtype(where, input.gradientDtype, dtype);
-  const rows = checkLossRows(where, input, T, vocab);
+  const rows = checkLossRows(where, input, T, totalVocab ?? vocab);
   const output = (name: "logprobsOut" | "entropiesOut"): Float32Array | null =>
     input[name] === undefined ? null : checkRows(where, name, input[name], Float32Array, T, "[T]");
   return {

@@ -1,6 +1,6 @@
-import { ArgumentError } from "../errors/argument-error.js";
 import { checkLogits, type LogitsDtype } from "./check-logits.js";
 import { checkRows } from "./check-rows.js";
+import { checkSkippableTargets } from "./check-skippable-targets.js";
 import { type ResolvedLossOptions, resolveLossOptions } from "./resolve-loss-options.js";
 import type { TokenLogprobsInput } from "./token-logprobs-input.js";
 
@@ -21,12 +21,7 @@ export function prepareTokenLogprobs(where: string, input: TokenLogprobsInput): 
     temperature: input.temperature,
     logitSoftcap: input.logitSoftcap,
   });
-  const row = targets.findIndex((target) => target >= vocab);
-  if (row >= 0)
-    throw new ArgumentError(
-      "ERR_OUT_OF_RANGE",
-      `[${where}] target out of range at row ${row}: expected at most ${vocab - 1}, got ${targets[row]}. A negative target skips its row.`,
-    );
+  checkSkippableTargets(where, targets, vocab);
   const output = (name: "logprobsOut" | "entropiesOut"): Float32Array | null =>
     input[name] === undefined
       ? null

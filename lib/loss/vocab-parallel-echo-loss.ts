@@ -1,16 +1,14 @@
 import { ArgumentError } from "../errors/argument-error.js";
 import { callNative } from "../native/call-native.js";
 import { loadNative } from "../native/load.js";
-import { checkGradientDtype } from "./check-gradient-dtype.js";
 import { checkLogits } from "./check-logits.js";
-import { checkLossRows } from "./check-loss-rows.js";
 import { checkRows } from "./check-rows.js";
 import { checkVocabStart } from "./check-vocab-start.js";
 import { checkVocabStatistics } from "./check-vocab-statistics.js";
 import type { EchoLossInput } from "./echo-loss-input.js";
 import { type EchoLossResult, echoLossResult } from "./echo-loss-result.js";
 import { nativeLossRows } from "./native-loss-rows.js";
-import { resolveLossOptions } from "./resolve-loss-options.js";
+import { prepareEchoLoss } from "./prepare-echo-loss.js";
 import { statisticsLogprobs } from "./statistics-logprobs.js";
 import type { VocabStatistics } from "./vocab-statistics.js";
 
@@ -38,7 +36,7 @@ export interface VocabParallelEchoLossInput extends EchoLossInput {
 export function vocabParallelEchoLoss(input: VocabParallelEchoLossInput): EchoLossResult {
   const targets = checkRows(WHERE, "targets", input.targets, Int32Array, undefined, "[T]");
   const T = targets.length;
-  const { dtype, vocab, ld } = checkLogits(WHERE, input, T);
+  const { vocab } = checkLogits(WHERE, input, T);
   const begin = checkVocabStart(WHERE, input.vocabStart, vocab);
   const { totalVocabSize: total, statistics } = input;
   if (!Number.isInteger(total) || total < begin + vocab || total > 2 ** 31 - 1)
@@ -46,27 +44,15 @@ export function vocabParallelEchoLoss(input: VocabParallelEchoLossInput): EchoLo
       typeof total === "number" ? "ERR_OUT_OF_RANGE" : "ERR_INVALID_TYPE",
       `[${WHERE}] totalVocabSize is unusable: expected a whole number of at least ${begin + vocab}, where this shard ends, got ${String(total)}.`,
     );
-  const options = resolveLossOptions(WHERE, input);
+  const { block, rows, options, logprobsOut, entropiesOut } = prepareEchoLoss(WHERE, input, total);
   checkVocabStatistics(WHERE, statistics, T);
   checkTold(statistics, options);
-  const gradientDtype = checkGradientDtype(WHERE, input.gradientDtype, dtype);
-  const checked = checkLossRows(WHERE, input, T, total);
-  const floats = (name: string, value: Float32Array): Float32Array =>
-    checkRows(WHERE, name, value, Float32Array, T, "[T]");
-  const logprobs =
-    input.logprobsOut === undefined ? new Float32Array(T) : floats("logprobsOut", input.logprobsOut);
-  const entropies = input.entropiesOut === undefined ? null : floats("entropiesOut", input.entropiesOut);
+  const logprobs = logprobsOut ?? new Float32Array(T);
   const native = loadNative();
   const metrics = callNative(WHERE, () => {
-    const rows = nativeLossRows(WHERE, checked, input, options, () => statisticsLogprobs(statistics));
-    const block = { logits: input.logits, dtype, vocab, ld, gradientDtype };
-    return native.echoLoss(
-      { ...block, shard: { begin, total, statistics } },
-      rows,
-      options,
-      logprobs,
-      entropies,
-    );
+    const vectors = nativeLossRows(WHERE, rows, input, options, () => statisticsLogprobs(statistics));
+    const shard = { begin, total, statistics };
+    return native.echoLoss({ ...block, shard }, vectors, options, logprobs, entropiesOut);
   });
   return echoLossResult(metrics, logprobs);
 }

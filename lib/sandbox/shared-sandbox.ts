@@ -100,15 +100,10 @@ export class SharedSandbox implements Sandbox {
     const { own } = this;
     if (own) return await own.run((sandbox) => own.perform(sandbox, command, signal));
     const state = this.states.of(this.tree);
-    const effect = command.kind === "once" ? "changes" : lineEffect(command.line, command.cwd);
-    if (effect === "unknown") return await this.askAlone(state, command, signal);
     const name = nameOfCommand(command);
     for (;;) {
       const known = state.answerTo(name);
-      if (known === undefined)
-        return effect === "reads"
-          ? await this.read(state, name, command, signal)
-          : await this.change(state, name, command, signal);
+      if (known === undefined) return await this.askFirst(state, name, command, signal);
       // Whoever asked first may fail for reasons of its own; then we ask ourselves.
       const answer = known instanceof Promise ? await orAborted(known, signal).catch(() => undefined) : known;
       signal?.throwIfAborted();
@@ -117,6 +112,20 @@ export class SharedSandbox implements Sandbox {
       this.tree = answer.next.tree;
       return answer.result;
     }
+  }
+
+  /** What may be shared is remembered; so only what nobody has asked yet need be looked at. */
+  private askFirst(
+    state: WorldState,
+    name: string,
+    command: SharedCommand,
+    signal: AbortSignal | undefined,
+  ): Promise<ExecResult> {
+    const effect = command.kind === "once" ? "changes" : lineEffect(command.line, command.cwd);
+    if (effect === "unknown") return this.askAlone(state, command, signal);
+    return effect === "reads"
+      ? this.read(state, name, command, signal)
+      : this.change(state, name, command, signal);
   }
 
   /** Others read in the same sandbox: what one of them asked goes on when that one is told to stop. */
