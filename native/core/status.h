@@ -10,6 +10,7 @@ enum class Status : int {
   unsupported = 3,
   target_out_of_range = 4,
   not_finite = 5,
+  cuda = 6,  // what it was stands beside it
 };
 
 }  // namespace echo

@@ -1,5 +1,5 @@
 // The few names through which kernels reach the device, so that the same source also runs on fibers under g++ (tests/native/cuda_shim):
-// shared memory and barriers are declared through macros, intrinsics have a name each.
+// shared memory and barriers are declared through macros, intrinsics have a name each. Device code has no float64.
 #pragma once
 
 #include <cstdint>
@@ -7,12 +7,25 @@
 #if defined(__CUDACC__)
 
 #define ECHO_DEVICE __device__ __forceinline__ static
-#define ECHO_GLOBAL(threads) __global__ void __launch_bounds__(threads)
+#define ECHO_DEVICE_MEMBER __device__ __forceinline__
+// blocks: how many of them a multiprocessor should hold at once, which bounds the registers.
+#define ECHO_GLOBAL(threads, blocks) __global__ void __launch_bounds__(threads, blocks)
 #define ECHO_SHARED(type, name, count) __shared__ type name[count]
 // Every barrier of a kernel has a number, by which the shim can leave it out.
 #define ECHO_BARRIER(number) __syncthreads()
 #define ECHO_UNROLL _Pragma("unroll")
 #define ECHO_UNROLL_4 _Pragma("unroll 4")
+#define ECHO_NO_UNROLL _Pragma("unroll 1")
+
+// A cluster is a group of blocks that see each other's shared memory: from sm_90 on. Arriving and waiting are apart, so that blocks need not
+// stand still until their peers have begun.
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+#define ECHO_CLUSTER_ARRIVE(number) asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory")
+#define ECHO_CLUSTER_WAIT(number) asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory")
+#else
+#define ECHO_CLUSTER_ARRIVE(number) __trap()
+#define ECHO_CLUSTER_WAIT(number) __trap()
+#endif
 
 namespace echo {
 namespace cuda {
@@ -24,12 +37,62 @@ ECHO_DEVICE float exp2_approx(float x) {
   return y;
 }
 
-ECHO_DEVICE float shuffle_xor(float value, int lane_mask) { return __shfl_xor_sync(0xffffffffu, value, lane_mask); }
+ECHO_DEVICE uint32_t float_bits(float x) { return __float_as_uint(x); }
+ECHO_DEVICE float bits_float(uint32_t bits) { return __uint_as_float(bits); }
 
-// A row is read twice: the first read should stay in the cache, the second one and the result should not.
-ECHO_DEVICE float4 load_first(const float* p) { return *reinterpret_cast<const float4*>(p); }
-ECHO_DEVICE float4 load_last(const float* p) { return __ldcs(reinterpret_cast<const float4*>(p)); }
-ECHO_DEVICE void store_last(float* p, float4 v) { __stcs(reinterpret_cast<float4*>(p), v); }
+// Within groups of `lanes` lanes, all of which must come here.
+ECHO_DEVICE float shuffle_xor(float value, int lane_mask, int lanes) {
+  const uint32_t group = lanes == 32 ? 0xffffffffu : ((1u << lanes) - 1u) << (threadIdx.x % 32 / lanes * lanes);
+  return __shfl_xor_sync(group, value, lane_mask);
+}
+
+// The two halves of `packed` as float32, and back, to nearest with ties to even.
+ECHO_DEVICE float low_half_to_float(uint32_t packed) {
+  float x;
+  asm("{ .reg .b16 l, h; mov.b32 {l, h}, %1; cvt.f32.f16 %0, l; }" : "=f"(x) : "r"(packed));
+  return x;
+}
+ECHO_DEVICE float high_half_to_float(uint32_t packed) {
+  float x;
+  asm("{ .reg .b16 l, h; mov.b32 {l, h}, %1; cvt.f32.f16 %0, h; }" : "=f"(x) : "r"(packed));
+  return x;
+}
+ECHO_DEVICE uint32_t pack_halves(float low, float high) {
+  uint32_t packed;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+  return packed;
+}
+ECHO_DEVICE uint32_t pack_bfloat16(float low, float high) {
+  uint32_t packed;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+  return packed;
+}
+
+// 16 bytes that are read once; 16 that are read again soon; written and not read again.
+ECHO_DEVICE uint4 load_streaming(const void* p) { return __ldcs(static_cast<const uint4*>(p)); }
+ECHO_DEVICE uint4 load_keeping(const void* p) { return *static_cast<const uint4*>(p); }
+ECHO_DEVICE void store_streaming(void* p, uint4 v) { __stcs(static_cast<uint4*>(p), v); }
+ECHO_DEVICE void store_streaming(void* p, uint2 v) { __stcs(static_cast<uint2*>(p), v); }
+
+ECHO_DEVICE unsigned cluster_rank() {
+#if __CUDA_ARCH__ >= 900
+  unsigned rank;
+  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+#else
+  return 0;
+#endif
+}
+
+// The same place in the shared memory of another block of the cluster. It must have begun, and must not end before it is told.
+template <typename T>
+ECHO_DEVICE T* remote_shared(T* own, unsigned rank) {
+#if __CUDA_ARCH__ >= 900
+  return static_cast<T*>(__cluster_map_shared_rank(own, rank));
+#else
+  return own;
+#endif
+}
 
 }  // namespace cuda
 }  // namespace echo

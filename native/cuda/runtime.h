@@ -1,0 +1,107 @@
+// Host side of CUDA calls: errors of the runtime as a Status with the runtime's words, kernel launches, stream-ordered temporaries.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdio>
+#include <cstring>
+
+#include "api.h"
+
+namespace echo {
+namespace cuda {
+
+inline Status fail_with(CudaFailure* failure, Status status, int code, const char* name, const char* message) {
+  failure->status = status;
+  failure->code = code;
+  std::snprintf(failure->name, sizeof failure->name, "%s", name);
+  std::snprintf(failure->message, sizeof failure->message, "%s", message);
+  return status;
+}
+
+inline Status fail_unless_ok(cudaError_t error, CudaFailure* failure) {
+  if (error == cudaSuccess) return Status::ok;
+  cudaGetLastError();  // or the next call would report it again
+  if (error == cudaErrorMemoryAllocation)
+    return fail_with(failure, Status::out_of_memory, error, cudaGetErrorName(error), cudaGetErrorString(error));
+  return fail_with(failure, Status::cuda, error, cudaGetErrorName(error), cudaGetErrorString(error));
+}
+
+inline cudaStream_t stream_of(const CudaCall& call) { return static_cast<cudaStream_t>(call.stream); }
+
+// Makes the call's device current for as long as it lives, then the one that was.
+class OnDevice {
+ public:
+  OnDevice(int32_t device, CudaFailure* failure) : before_(0) {
+    status_ = fail_unless_ok(cudaGetDevice(&before_), failure);
+    if (status_ == Status::ok && before_ != device) status_ = fail_unless_ok(cudaSetDevice(device), failure);
+    changed_ = status_ == Status::ok && before_ != device;
+  }
+  ~OnDevice() {
+    if (changed_) cudaSetDevice(before_);
+  }
+  OnDevice(const OnDevice&) = delete;
+  OnDevice& operator=(const OnDevice&) = delete;
+
+  Status status() const { return status_; }
+
+ private:
+  int before_;
+  bool changed_ = false;
+  Status status_;
+};
+
+// Device memory for the length of a call: taken and given back in the order of the stream, so that nothing waits.
+class Temporary {
+ public:
+  Temporary() = default;
+  ~Temporary() {
+    if (data_ != nullptr) cudaFreeAsync(data_, stream_);
+  }
+  Temporary(const Temporary&) = delete;
+  Temporary& operator=(const Temporary&) = delete;
+
+  Status reserve(int64_t bytes, cudaStream_t stream, CudaFailure* failure) {
+    if (data_ != nullptr) cudaFreeAsync(data_, stream_);
+    data_ = nullptr;
+    stream_ = stream;
+    return fail_unless_ok(cudaMallocAsync(&data_, static_cast<size_t>(bytes > 0 ? bytes : 1), stream), failure);
+  }
+  template <typename T>
+  T* as(int64_t byte_offset = 0) const {
+    return reinterpret_cast<T*>(static_cast<char*>(data_) + byte_offset);
+  }
+
+ private:
+  void* data_ = nullptr;
+  cudaStream_t stream_ = nullptr;
+};
+
+struct Grid {
+  int64_t blocks;
+  int threads;
+  int cluster = 1;
+};
+
+// Largest grid of one dimension.
+inline constexpr int64_t most_blocks = 2147483647;
+
+template <typename... P, typename... A>
+Status launch(void (*kernel)(P...), const Grid& grid, cudaStream_t stream, CudaFailure* failure, A... arguments) {
+  if (grid.blocks <= 0) return Status::ok;
+  cudaLaunchAttribute cluster;
+  cluster.id = cudaLaunchAttributeClusterDimension;
+  cluster.val.clusterDim.x = static_cast<unsigned>(grid.cluster);
+  cluster.val.clusterDim.y = 1;
+  cluster.val.clusterDim.z = 1;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(static_cast<unsigned>(grid.blocks));
+  config.blockDim = dim3(static_cast<unsigned>(grid.threads));
+  config.stream = stream;
+  config.attrs = &cluster;
+  config.numAttrs = grid.cluster > 1 ? 1 : 0;
+  return fail_unless_ok(cudaLaunchKernelEx(&config, kernel, static_cast<P>(arguments)...), failure);
+}
+
+}  // namespace cuda
+}  // namespace echo

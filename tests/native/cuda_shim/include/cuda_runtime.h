@@ -1,0 +1,426 @@
+// As much of the CUDA runtime as native/cuda uses, over fibers: an emulated device, for tests of everything around the kernels. It is
+// stricter than a real one where that finds errors:
+//   - device memory cannot be touched by the host: it is mapped without access while no device work runs;
+//   - work on a stream is put off until something waits for it, so a result that is read too early is not there.
+// ECHO_CUDA_SHIM_DEVICES (default 1), ECHO_CUDA_SHIM_ERROR (what cudaGetDeviceCount answers), ECHO_CUDA_SHIM_CAPABILITY (default 90),
+// ECHO_CUDA_SHIM_MIB (device memory, default 256) and ECHO_CUDA_SHIM_SCHEDULE (in_order, reversed, random) say what machine it plays.
+#pragma once
+
+#include <sys/mman.h>
+
+#include <deque>
+#include <mutex>
+#include <set>
+#include <tuple>
+#include <utility>
+
+#include "../cuda_shim.h"
+
+#define CUDART_VERSION 13000
+#define CUDART_CB
+
+enum cudaError_t {
+  cudaSuccess = 0,
+  cudaErrorInvalidValue = 1,
+  cudaErrorMemoryAllocation = 2,
+  cudaErrorInsufficientDriver = 35,
+  cudaErrorNoDevice = 100,
+  cudaErrorInvalidDevice = 101,
+  cudaErrorInvalidResourceHandle = 400,
+  cudaErrorIllegalAddress = 700,
+  cudaErrorLaunchFailure = 719,
+  cudaErrorInvalidClusterSize = 912,
+};
+
+enum cudaMemcpyKind { cudaMemcpyHostToHost, cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice, cudaMemcpyDefault };
+enum cudaMemoryType { cudaMemoryTypeUnregistered = 0, cudaMemoryTypeHost = 1, cudaMemoryTypeDevice = 2, cudaMemoryTypeManaged = 3 };
+enum cudaDeviceAttr {
+  cudaDevAttrMultiProcessorCount = 16,
+  cudaDevAttrComputeCapabilityMajor = 75,
+  cudaDevAttrComputeCapabilityMinor = 76,
+  cudaDevAttrClusterLaunch = 120,
+};
+enum cudaLaunchAttributeID { cudaLaunchAttributeClusterDimension = 4 };
+constexpr unsigned cudaStreamNonBlocking = 1;
+constexpr unsigned cudaEventDisableTiming = 2;
+
+struct dim3 {
+  unsigned x, y, z;
+  dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+};
+struct cudaPointerAttributes {
+  cudaMemoryType type;
+  int device;
+  void* devicePointer;
+  void* hostPointer;
+};
+struct cudaDeviceProp {
+  char name[256];
+  size_t totalGlobalMem;
+  int major, minor, multiProcessorCount;
+};
+struct cudaLaunchAttribute {
+  cudaLaunchAttributeID id;
+  union {
+    struct {
+      unsigned x, y, z;
+    } clusterDim;
+  } val;
+};
+
+namespace cuda_shim {
+
+struct Stream {
+  std::deque<std::function<void()>> work;
+};
+struct Event {
+  bool recorded = false;
+};
+
+constexpr size_t device_range = size_t{4} << 30;  // of addresses
+
+// Memory of the emulated device: at the front of a range of addresses that is closed while the host runs.
+struct Memory {
+  char* base = nullptr;
+  size_t used = 0;                       // bytes of the range that were ever given away
+  std::map<char*, size_t> taken, unused; // by address
+  std::set<Stream*> streams;
+  std::map<char*, size_t> pinned;
+  Stream default_stream;
+  int device = 0;
+  size_t bytes = 0, most_bytes = 0;
+  long launches = 0;
+  int draining = 0;
+  cudaError_t last = cudaSuccess;
+};
+inline Memory memory;
+inline std::recursive_mutex mutex;
+
+inline long environment_number(const char* name, long otherwise) {
+  const char* value = std::getenv(name);
+  return value == nullptr || *value == 0 ? otherwise : std::atol(value);
+}
+inline int device_count() { return static_cast<int>(environment_number("ECHO_CUDA_SHIM_DEVICES", 1)); }
+inline Schedule schedule() {
+  const char* value = std::getenv("ECHO_CUDA_SHIM_SCHEDULE");
+  const std::string name = value == nullptr ? "" : value;
+  return name == "reversed" ? Schedule::reversed : name == "random" ? Schedule::random : Schedule::in_order;
+}
+inline cudaError_t remember(cudaError_t error) {
+  if (error != cudaSuccess) memory.last = error;
+  return error;
+}
+inline void open_memory(bool open) {
+  if (memory.used > 0) mprotect(memory.base, memory.used, open ? PROT_READ | PROT_WRITE : PROT_NONE);
+}
+inline bool is_device(const void* p) {
+  const char* at = static_cast<const char*>(p);
+  return memory.base != nullptr && at >= memory.base && at < memory.base + memory.used;
+}
+inline bool is_pinned(const void* p) {
+  const auto next = memory.pinned.upper_bound(static_cast<char*>(const_cast<void*>(p)));
+  if (next == memory.pinned.begin()) return false;
+  const auto found = std::prev(next);
+  return static_cast<const char*>(p) < found->first + found->second;
+}
+inline Stream& stream_of(void* stream) { return stream == nullptr ? memory.default_stream : *static_cast<Stream*>(stream); }
+inline void drain(Stream& stream) {
+  if (stream.work.empty()) return;
+  // Work that waits for an event drains another stream.
+  if (memory.draining++ == 0) open_memory(true);
+  while (!stream.work.empty()) {
+    std::function<void()> next = std::move(stream.work.front());
+    stream.work.pop_front();
+    next();
+  }
+  if (--memory.draining == 0) open_memory(false);
+}
+
+}  // namespace cuda_shim
+
+typedef cuda_shim::Stream* cudaStream_t;
+typedef cuda_shim::Event* cudaEvent_t;
+
+struct cudaLaunchConfig_t {
+  dim3 gridDim, blockDim;
+  size_t dynamicSmemBytes;
+  cudaStream_t stream;
+  cudaLaunchAttribute* attrs;
+  unsigned numAttrs;
+};
+
+inline const char* cudaGetErrorName(cudaError_t error) {
+  switch (error) {
+    case cudaSuccess: return "cudaSuccess";
+    case cudaErrorInvalidValue: return "cudaErrorInvalidValue";
+    case cudaErrorMemoryAllocation: return "cudaErrorMemoryAllocation";
+    case cudaErrorInsufficientDriver: return "cudaErrorInsufficientDriver";
+    case cudaErrorNoDevice: return "cudaErrorNoDevice";
+    case cudaErrorInvalidDevice: return "cudaErrorInvalidDevice";
+    case cudaErrorInvalidResourceHandle: return "cudaErrorInvalidResourceHandle";
+    case cudaErrorIllegalAddress: return "cudaErrorIllegalAddress";
+    case cudaErrorLaunchFailure: return "cudaErrorLaunchFailure";
+    case cudaErrorInvalidClusterSize: return "cudaErrorInvalidClusterSize";
+  }
+  return "cudaErrorUnknown";
+}
+inline const char* cudaGetErrorString(cudaError_t error) {
+  switch (error) {
+    case cudaErrorMemoryAllocation: return "out of memory";
+    case cudaErrorInsufficientDriver: return "CUDA driver version is insufficient for CUDA runtime version";
+    case cudaErrorNoDevice: return "no CUDA-capable device is detected";
+    case cudaErrorInvalidDevice: return "invalid device ordinal";
+    default: return cudaGetErrorName(error);
+  }
+}
+inline cudaError_t cudaGetLastError() { return std::exchange(cuda_shim::memory.last, cudaSuccess); }
+inline cudaError_t cudaPeekAtLastError() { return cuda_shim::memory.last; }
+
+inline cudaError_t cudaDriverGetVersion(int* version) {
+  const long error = cuda_shim::environment_number("ECHO_CUDA_SHIM_ERROR", 0);
+  *version = error == cudaErrorInsufficientDriver ? static_cast<int>(cuda_shim::environment_number("ECHO_CUDA_SHIM_DRIVER", 0)) : CUDART_VERSION;
+  return cudaSuccess;
+}
+inline cudaError_t cudaRuntimeGetVersion(int* version) {
+  *version = CUDART_VERSION;
+  return cudaSuccess;
+}
+inline cudaError_t cudaGetDeviceCount(int* count) {
+  const long error = cuda_shim::environment_number("ECHO_CUDA_SHIM_ERROR", 0);
+  *count = error == 0 ? cuda_shim::device_count() : 0;
+  if (error == 0 && *count == 0) return cuda_shim::remember(cudaErrorNoDevice);
+  return cuda_shim::remember(static_cast<cudaError_t>(error));
+}
+inline cudaError_t cudaSetDevice(int device) {
+  if (device < 0 || device >= cuda_shim::device_count()) return cuda_shim::remember(cudaErrorInvalidDevice);
+  cuda_shim::memory.device = device;
+  return cudaSuccess;
+}
+inline cudaError_t cudaGetDevice(int* device) {
+  *device = cuda_shim::memory.device;
+  return cudaSuccess;
+}
+inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* out, int device) {
+  if (device < 0 || device >= cuda_shim::device_count()) return cuda_shim::remember(cudaErrorInvalidDevice);
+  const long capability = cuda_shim::environment_number("ECHO_CUDA_SHIM_CAPABILITY", 90);
+  *out = {};
+  std::snprintf(out->name, sizeof out->name, "Emulated device %d", device);
+  out->totalGlobalMem = static_cast<size_t>(cuda_shim::environment_number("ECHO_CUDA_SHIM_MIB", 256)) << 20;
+  out->major = static_cast<int>(capability / 10);
+  out->minor = static_cast<int>(capability % 10);
+  out->multiProcessorCount = 4;
+  return cudaSuccess;
+}
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
+  cudaDeviceProp p;
+  const cudaError_t error = cudaGetDeviceProperties(&p, device);
+  if (error != cudaSuccess) return error;
+  switch (attribute) {
+    case cudaDevAttrMultiProcessorCount: *value = p.multiProcessorCount; break;
+    case cudaDevAttrComputeCapabilityMajor: *value = p.major; break;
+    case cudaDevAttrComputeCapabilityMinor: *value = p.minor; break;
+    case cudaDevAttrClusterLaunch: *value = p.major >= 9; break;
+  }
+  return cudaSuccess;
+}
+inline cudaError_t cudaMemGetInfo(size_t* unused, size_t* total) {
+  *total = static_cast<size_t>(cuda_shim::environment_number("ECHO_CUDA_SHIM_MIB", 256)) << 20;
+  *unused = *total - cuda_shim::memory.bytes;
+  return cudaSuccess;
+}
+
+inline cudaError_t cudaMalloc(void** out, size_t bytes) {
+  using namespace cuda_shim;
+  const std::lock_guard<std::recursive_mutex> lock(mutex);
+  *out = nullptr;
+  if (bytes == 0) return cudaSuccess;
+  const size_t size = (bytes + 4095) / 4096 * 4096;
+  const size_t limit = static_cast<size_t>(environment_number("ECHO_CUDA_SHIM_MIB", 256)) << 20;
+  if (memory.bytes + size > limit) return remember(cudaErrorMemoryAllocation);
+  if (memory.base == nullptr) {
+    void* range = mmap(nullptr, device_range, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (range == MAP_FAILED) return remember(cudaErrorMemoryAllocation);
+    memory.base = static_cast<char*>(range);
+  }
+  char* at = nullptr;
+  for (auto& [address, length] : memory.unused)
+    if (length >= size) {
+      at = address;
+      const size_t rest = length - size;
+      memory.unused.erase(address);
+      if (rest > 0) memory.unused[at + size] = rest;
+      break;
+    }
+  if (at == nullptr) {
+    if (memory.used + size > device_range) return remember(cudaErrorMemoryAllocation);
+    at = memory.base + memory.used;
+    memory.used += size;
+  }
+  memory.taken[at] = size;
+  memory.bytes += size;
+  if (memory.bytes > memory.most_bytes) memory.most_bytes = memory.bytes;
+  // What was there before must not look like a result.
+  mprotect(at, size, PROT_READ | PROT_WRITE);
+  std::memset(at, 0xff, size);
+  mprotect(at, size, PROT_NONE);
+  *out = at;
+  return cudaSuccess;
+}
+inline cudaError_t cudaFree(void* p) {
+  using namespace cuda_shim;
+  const std::lock_guard<std::recursive_mutex> lock(mutex);
+  if (p == nullptr) return cudaSuccess;
+  for (Stream* stream : memory.streams) drain(*stream);
+  drain(memory.default_stream);
+  const auto found = memory.taken.find(static_cast<char*>(p));
+  if (found == memory.taken.end()) return remember(cudaErrorInvalidValue);
+  memory.bytes -= found->second;
+  memory.unused[found->first] = found->second;
+  memory.taken.erase(found);
+  return cudaSuccess;
+}
+inline cudaError_t cudaMallocAsync(void** out, size_t bytes, cudaStream_t) { return cudaMalloc(out, bytes); }
+inline cudaError_t cudaFreeAsync(void* p, cudaStream_t stream) {
+  const std::lock_guard<std::recursive_mutex> lock(cuda_shim::mutex);
+  if (p == nullptr) return cudaSuccess;
+  if (cuda_shim::memory.taken.count(static_cast<char*>(p)) == 0) return cuda_shim::remember(cudaErrorInvalidValue);
+  cuda_shim::stream_of(stream).work.push_back([p] {
+    using namespace cuda_shim;
+    const auto found = memory.taken.find(static_cast<char*>(p));
+    memory.bytes -= found->second;
+    memory.unused[found->first] = found->second;
+    memory.taken.erase(found);
+  });
+  return cudaSuccess;
+}
+inline cudaError_t cudaMallocHost(void** out, size_t bytes) {
+  const std::lock_guard<std::recursive_mutex> lock(cuda_shim::mutex);
+  *out = std::malloc(bytes);
+  if (*out == nullptr) return cuda_shim::remember(cudaErrorMemoryAllocation);
+  cuda_shim::memory.pinned[static_cast<char*>(*out)] = bytes;
+  return cudaSuccess;
+}
+inline cudaError_t cudaFreeHost(void* p) {
+  const std::lock_guard<std::recursive_mutex> lock(cuda_shim::mutex);
+  if (p == nullptr) return cudaSuccess;
+  if (cuda_shim::memory.pinned.erase(static_cast<char*>(p)) == 0) return cuda_shim::remember(cudaErrorInvalidValue);
+  std::free(p);
+  return cudaSuccess;
+}
+inline cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* out, const void* p) {
+  using namespace cuda_shim;
+  const std::lock_guard<std::recursive_mutex> lock(mutex);
+  *out = {};
+  out->device = -1;
+  const auto next = memory.taken.upper_bound(static_cast<char*>(const_cast<void*>(p)));
+  if (next != memory.taken.begin()) {
+    const auto found = std::prev(next);
+    if (static_cast<const char*>(p) < found->first + found->second) {
+      out->type = cudaMemoryTypeDevice;
+      out->device = 0;
+      out->devicePointer = const_cast<void*>(p);
+      return cudaSuccess;
+    }
+  }
+  if (is_pinned(p)) out->type = cudaMemoryTypeHost;
+  return cudaSuccess;
+}
+
+inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* out, unsigned) {
+  const std::lock_guard<std::recursive_mutex> lock(cuda_shim::mutex);
+  *out = new cuda_shim::Stream();
+  cuda_shim::memory.streams.insert(*out);
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  const std::lock_guard<std::recursive_mutex> lock(cuda_shim::mutex);
+  if (stream != nullptr && cuda_shim::memory.streams.count(stream) == 0) return cuda_shim::remember(cudaErrorInvalidResourceHandle);
+  cuda_shim::drain(cuda_shim::stream_of(stream));
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  const std::lock_guard<std::recursive_mutex> lock(cuda_shim::mutex);
+  const cudaError_t error = cudaStreamSynchronize(stream);
+  if (error != cudaSuccess || stream == nullptr) return error;
+  cuda_shim::memory.streams.erase(stream);
+  delete stream;
+  return cudaSuccess;
+}
+inline cudaError_t cudaDeviceSynchronize() {
+  const std::lock_guard<std::recursive_mutex> lock(cuda_shim::mutex);
+  for (cudaStream_t stream : cuda_shim::memory.streams) cuda_shim::drain(*stream);
+  cuda_shim::drain(cuda_shim::memory.default_stream);
+  return cudaSuccess;
+}
+inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* out, unsigned) {
+  *out = new cuda_shim::Event();
+  return cudaSuccess;
+}
+inline cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  delete event;
+  return cudaSuccess;
+}
+// An event is where its stream was when it was recorded; that is reached by draining the stream.
+inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  const std::lock_guard<std::recursive_mutex> lock(cuda_shim::mutex);
+  event->recorded = false;
+  cuda_shim::stream_of(stream).work.push_back([event] { event->recorded = true; });
+  return cudaSuccess;
+}
+inline cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  const std::lock_guard<std::recursive_mutex> lock(cuda_shim::mutex);
+  for (cudaStream_t stream : cuda_shim::memory.streams)
+    if (!event->recorded) cuda_shim::drain(*stream);
+  if (!event->recorded) cuda_shim::drain(cuda_shim::memory.default_stream);
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  const std::lock_guard<std::recursive_mutex> lock(cuda_shim::mutex);
+  cuda_shim::stream_of(stream).work.push_back([event] { cudaEventSynchronize(event); });
+  return cudaSuccess;
+}
+
+// Pageable memory of the host is read at the call and written before it returns, as by the real runtime; pinned memory when the stream gets
+// there.
+inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
+  using namespace cuda_shim;
+  const std::lock_guard<std::recursive_mutex> lock(mutex);
+  if (bytes == 0) return cudaSuccess;
+  Stream& s = stream_of(stream);
+  if (!is_device(from) && !is_pinned(from)) {
+    auto staged = std::make_shared<std::vector<char>>(static_cast<const char*>(from), static_cast<const char*>(from) + bytes);
+    s.work.push_back([to, staged] { std::memcpy(to, staged->data(), staged->size()); });
+  } else {
+    s.work.push_back([to, from, bytes] { std::memmove(to, from, bytes); });
+  }
+  if (!is_device(to) && !is_pinned(to)) drain(s);
+  return cudaSuccess;
+}
+inline cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t stream) {
+  const std::lock_guard<std::recursive_mutex> lock(cuda_shim::mutex);
+  if (bytes > 0) cuda_shim::stream_of(stream).work.push_back([p, value, bytes] { std::memset(p, value, bytes); });
+  return cudaSuccess;
+}
+
+template <typename... P, typename... A>
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(P...), A&&... arguments) {
+  using namespace cuda_shim;
+  const std::lock_guard<std::recursive_mutex> lock(mutex);
+  Launch how;
+  how.blocks = config->gridDim.x;
+  how.threads = config->blockDim.x;
+  how.schedule = schedule();
+  how.seed = static_cast<unsigned>(memory.launches++);
+  for (unsigned i = 0; i < config->numAttrs; i++)
+    if (config->attrs[i].id == cudaLaunchAttributeClusterDimension) how.cluster = config->attrs[i].val.clusterDim.x;
+  if (how.blocks == 0 || how.threads == 0 || how.threads > 1024) return remember(cudaErrorInvalidValue);
+  if (how.blocks % how.cluster != 0 || how.cluster > 8) return remember(cudaErrorInvalidClusterSize);
+  std::tuple<P...> given(static_cast<P>(arguments)...);
+  stream_of(config->stream).work.push_back([how, kernel, given] { launch(how, [&] { std::apply(kernel, given); }); });
+  return cudaSuccess;
+}
+template <typename... P>
+cudaError_t cudaOccupancyMaxActiveClusters(int* clusters, void (*)(P...), const cudaLaunchConfig_t*) {
+  *clusters = 1;
+  return cudaSuccess;
+}
