@@ -11,7 +11,7 @@
 // blocks: how many of them a multiprocessor should hold at once, which bounds the registers.
 #define ECHO_GLOBAL(threads, blocks) __global__ void __launch_bounds__(threads, blocks)
 #define ECHO_SHARED(type, name, count) __shared__ type name[count]
-// Every barrier of a kernel has a number, by which the shim can leave it out.
+// Every barrier has a number, its own among all kernels, by which the shim can leave it out.
 #define ECHO_BARRIER(number) __syncthreads()
 #define ECHO_UNROLL _Pragma("unroll")
 #define ECHO_UNROLL_4 _Pragma("unroll 4")
@@ -34,6 +34,13 @@ namespace cuda {
 ECHO_DEVICE float exp2_approx(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+// 1 / x to 1 ulp.
+ECHO_DEVICE float reciprocal_approx(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
 
@@ -62,10 +69,47 @@ ECHO_DEVICE uint32_t pack_halves(float low, float high) {
   asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
   return packed;
 }
+// Of both halves; a NaN loses against a number.
+ECHO_DEVICE uint32_t max_halves(uint32_t a, uint32_t b) {
+  uint32_t c;
+  asm("max.f16x2 %0, %1, %2;" : "=r"(c) : "r"(a), "r"(b));
+  return c;
+}
+ECHO_DEVICE uint32_t max_bfloat16(uint32_t a, uint32_t b) {
+  uint32_t c;
+  asm("max.bf16x2 %0, %1, %2;" : "=r"(c) : "r"(a), "r"(b));
+  return c;
+}
 ECHO_DEVICE uint32_t pack_bfloat16(float low, float high) {
   uint32_t packed;
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
   return packed;
+}
+
+// The compiler forgets what it has made of v: unpacked again it takes an instruction, kept unpacked it would take the registers.
+ECHO_DEVICE void keep_packed(uint4& v) { asm volatile("" : "+r"(v.x), "+r"(v.y), "+r"(v.z), "+r"(v.w)); }
+
+// The same of an address: kept for later, the addresses of a slice would take the registers of the slice.
+template <typename T>
+ECHO_DEVICE T* recomputed(T* p) {
+  asm volatile("" : "+l"(p));
+  return p;
+}
+ECHO_DEVICE int recomputed(int x) {
+  asm volatile("" : "+r"(x));
+  return x;
+}
+
+// To shared memory and back, behind the compiler's back: it must not keep the value in registers meanwhile.
+ECHO_DEVICE void put_aside(uint4* place, const uint4& v) {
+  const uint32_t at = static_cast<uint32_t>(__cvta_generic_to_shared(place));
+  asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(at), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
+}
+ECHO_DEVICE uint4 take_back(const uint4* place) {
+  const uint32_t at = static_cast<uint32_t>(__cvta_generic_to_shared(place));
+  uint4 v;
+  asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(at) : "memory");
+  return v;
 }
 
 // 16 bytes that are read once; 16 that are read again soon; written and not read again.

@@ -1,11 +1,11 @@
 #include "echo_loss.h"
 
-#include <cmath>
 #include <cstring>
 #include <new>
 
 #include "../core/isa.h"
 #include "../core/thread_pool.h"
+#include "check_loss.h"
 #include "in_place_update.h"
 #include "row_kernels.h"
 #include "token_logprobs.h"
@@ -27,27 +27,6 @@ namespace {
 
 // Rows per chunk: about 64 KiB of logits, so that small vocabularies do not pay for a counter per row.
 int64_t row_grain(int64_t ld) { return ld >= 16384 ? 1 : 16384 / ld; }
-
-bool bad_block(int64_t rows, int64_t vocab, int64_t ld, float temperature, Dtype type, float softcap) {
-  return rows < 0 || vocab < 1 || ld < vocab || !(temperature > 0) || std::isinf(temperature) || static_cast<int32_t>(type) < 0 ||
-         static_cast<int32_t>(type) > 2 || !(softcap >= 0) || std::isinf(softcap);
-}
-
-bool bad_options(const EchoLossArgs& a) {
-  const bool narrowed = a.logits_type == Dtype::float32 && a.gradient_type == Dtype::bfloat16;
-  const bool kl = a.reference_logprobs != nullptr;
-  if (a.shard != nullptr) {
-    const VocabShard& shard = *a.shard;
-    if (shard.begin < 0 || shard.total < shard.begin + a.vocab || shard.all.max == nullptr || shard.all.sum == nullptr ||
-        shard.all.target_logits == nullptr)
-      return true;
-    // Of another temperature the statistics know nothing, and of the entropy only when it was asked for.
-    if ((a.nll_at_one && a.temperature != 1.0f) ||
-        ((a.entropy || a.entropy_coefficient != 0.0f) && shard.all.weighted == nullptr))
-      return true;
-  }
-  return (a.gradient_type != a.logits_type && !narrowed) || (kl && (a.kl_estimator < 1 || a.kl_estimator > 3));
-}
 
 // A float32 row for each worker, if the rows need one.
 class Scratch {
@@ -120,20 +99,13 @@ EchoLossTotals sum_rows(const EchoLossArgs& args, const EchoRow* rows) {
 }  // namespace
 
 Status echo_loss(const EchoLossArgs& args) {
-  if (bad_block(args.rows, args.vocab, args.ld, args.temperature, args.logits_type, args.logit_softcap) || bad_options(args))
-    return Status::invalid_argument;
-  if (args.totals == nullptr) return Status::invalid_argument;
+  const Status usable = check_loss_rows(args);
+  if (usable != Status::ok) return usable;
   if (args.rows == 0) {
     *args.totals = {};
     return Status::ok;
   }
-  if (args.logits == nullptr || args.targets == nullptr || args.action_weights == nullptr ||
-      args.observation_weights == nullptr || args.advantages == nullptr)
-    return Status::invalid_argument;
-  for (int64_t i = 0; i < args.rows; i++)
-    if ((args.action_weights[i] != 0 || args.observation_weights[i] != 0) &&
-        (args.targets[i] < 0 || args.targets[i] >= (args.shard != nullptr ? args.shard->total : args.vocab)))
-      return Status::target_out_of_range;
+  if (args.logits == nullptr) return Status::invalid_argument;
 
   const Scratch scratch(needs_scratch(args.logits_type, args.logit_softcap), args.vocab);
   if (!scratch.allocated()) return Status::out_of_memory;
@@ -179,12 +151,9 @@ void run_update(void* context, int64_t begin, int64_t end, int) {
 }  // namespace
 
 Status token_logprobs(const TokenLogprobsArgs& args) {
-  if (bad_block(args.rows, args.vocab, args.ld, args.temperature, args.logits_type, args.logit_softcap))
-    return Status::invalid_argument;
-  if (args.rows == 0) return Status::ok;
-  if (args.logits == nullptr || args.targets == nullptr || args.logprobs == nullptr) return Status::invalid_argument;
-  for (int64_t i = 0; i < args.rows; i++)
-    if (args.targets[i] >= args.vocab) return Status::target_out_of_range;
+  const Status usable = check_logprobs_rows(args);
+  if (usable != Status::ok || args.rows == 0) return usable;
+  if (args.logits == nullptr) return Status::invalid_argument;
   const Scratch scratch(needs_scratch(args.logits_type, args.logit_softcap), args.vocab);
   if (!scratch.allocated()) return Status::out_of_memory;
   LogprobJob job{&args, &active_row_kernels(), &scratch};
@@ -208,12 +177,9 @@ void run_statistics(void* context, int64_t begin, int64_t end, int worker) {
 }  // namespace
 
 Status vocab_statistics(const VocabStatisticsArgs& args) {
-  if (bad_block(args.rows, args.vocab, args.ld, args.temperature, args.logits_type, args.logit_softcap) || args.begin < 0)
-    return Status::invalid_argument;
-  if (args.rows == 0) return Status::ok;
-  if (args.logits == nullptr || args.targets == nullptr || args.out.max == nullptr || args.out.sum == nullptr ||
-      args.out.target_logits == nullptr)
-    return Status::invalid_argument;
+  const Status usable = check_statistics_rows(args);
+  if (usable != Status::ok || args.rows == 0) return usable;
+  if (args.logits == nullptr) return Status::invalid_argument;
   const Scratch scratch(needs_scratch(args.logits_type, args.logit_softcap), args.vocab);
   if (!scratch.allocated()) return Status::out_of_memory;
   StatisticsJob job{&args, &active_row_kernels(), &scratch};

@@ -19,6 +19,10 @@
 #error "objective.h belongs to tier units: compile with -DECHO_TIER=<tier>"
 #endif
 
+#if defined(__CUDACC__) || defined(ECHO_CUDA_SHIM)
+#include "../cuda/device.h"
+#endif
+
 #if defined(__CUDACC__)
 #define ECHO_HD __host__ __device__ __forceinline__ static
 #else
@@ -35,12 +39,21 @@ ECHO_HD Wide wide_exp(Wide x) { return expf(x); }
 ECHO_HD Wide wide_log(Wide x) { return logf(x); }
 ECHO_HD Wide wide_log1p(Wide x) { return log1pf(x); }
 ECHO_HD Wide wide_expm1(Wide x) { return expm1f(x); }
+// By the approximate reciprocal and one correction of the quotient: as good as rounded, and no call, for which the registers of a row would
+// have to make room. A quotient that is infinite or NaN has nothing to correct.
+ECHO_HD Wide wide_divide(Wide a, Wide b) {
+  const float inverse = reciprocal_approx(b);
+  const float q = a * inverse;
+  const float corrected = fmaf(fmaf(-q, b, a), inverse, q);
+  return corrected - corrected == 0.0f ? corrected : q;
+}
 #else
 typedef double Wide;
 ECHO_HD Wide wide_exp(Wide x) { return exp(x); }
 ECHO_HD Wide wide_log(Wide x) { return log(x); }
 ECHO_HD Wide wide_log1p(Wide x) { return log1p(x); }
 ECHO_HD Wide wide_expm1(Wide x) { return expm1(x); }
+ECHO_HD Wide wide_divide(Wide a, Wide b) { return a / b; }
 #endif
 
 // log2(e) / temperature: exponentials of the vocabulary loops are 2^((x - max) * scale).
@@ -67,20 +80,20 @@ ECHO_HD RowDistribution row_distribution(const RowStatistics& row, float tempera
   RowDistribution d;
   const Wide t = temperature;
   if (row.target_logit >= row.rest_max) {
-    const Wide shift = wide_exp(((Wide)row.rest_max - (Wide)row.target_logit) / t);
+    const Wide shift = wide_exp(wide_divide((Wide)row.rest_max - (Wide)row.target_logit, t));
     const Wide rest = row.rest_sum * shift;
     d.max = row.target_logit;
     d.sum = 1 + rest;
-    d.rest_scale = shift / d.sum;
-    d.complement = rest / d.sum;
+    d.rest_scale = wide_divide(shift, d.sum);
+    d.complement = wide_divide(rest, d.sum);
     // x_y - x_y is 0, but for x_y = +inf: then the row is NaN, as it should be.
     d.logprob = (float)(((Wide)row.target_logit - (Wide)row.target_logit) - wide_log1p(rest));
   } else {
-    const Wide a = ((Wide)row.target_logit - (Wide)row.rest_max) / t;
+    const Wide a = wide_divide((Wide)row.target_logit - (Wide)row.rest_max, t);
     d.max = row.rest_max;
     d.sum = row.rest_sum + wide_exp(a);
-    d.rest_scale = 1 / d.sum;
-    d.complement = row.rest_sum / d.sum;
+    d.rest_scale = wide_divide(1, d.sum);
+    d.complement = wide_divide(row.rest_sum, d.sum);
     d.logprob = (float)(a - wide_log(d.sum));
   }
   d.empty = d.sum == 0;

@@ -53,6 +53,11 @@ namespace echo {
 namespace cuda {
 
 ECHO_DEVICE float exp2_approx(float x) { return __builtin_exp2f(x); }
+// Off by a unit in the last place, as it may be.
+ECHO_DEVICE float reciprocal_approx(float x) {
+  const float y = 1.0f / x;
+  return y - y == 0.0f && y != 0.0f ? __builtin_nextafterf(y, 0.0f) : y;
+}
 ECHO_DEVICE uint32_t float_bits(float x) {
   uint32_t bits;
   std::memcpy(&bits, &x, sizeof bits);
@@ -69,11 +74,25 @@ ECHO_DEVICE float shuffle_xor(float value, int lane_mask, int lanes) {
 ECHO_DEVICE float low_half_to_float(uint32_t packed) { return cuda_shim::half_to_float(packed); }
 ECHO_DEVICE float high_half_to_float(uint32_t packed) { return cuda_shim::half_to_float(packed >> 16); }
 ECHO_DEVICE uint32_t pack_halves(float low, float high) { return cuda_shim::float_to_half(low) | cuda_shim::float_to_half(high) << 16; }
+ECHO_DEVICE uint32_t max_halves(uint32_t a, uint32_t b) {
+  return pack_halves(__builtin_fmaxf(low_half_to_float(a), low_half_to_float(b)), __builtin_fmaxf(high_half_to_float(a), high_half_to_float(b)));
+}
 ECHO_DEVICE uint32_t round_to_bfloat16(float x) {
   const uint32_t bits = float_bits(x);
   return x != x ? 0x7fffu : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
 ECHO_DEVICE uint32_t pack_bfloat16(float low, float high) { return round_to_bfloat16(low) | round_to_bfloat16(high) << 16; }
+ECHO_DEVICE uint32_t max_bfloat16(uint32_t a, uint32_t b) {
+  return pack_bfloat16(__builtin_fmaxf(bits_float(a << 16), bits_float(b << 16)),
+                       __builtin_fmaxf(bits_float(a & 0xffff0000u), bits_float(b & 0xffff0000u)));
+}
+ECHO_DEVICE void keep_packed(uint4&) {}
+template <typename T>
+inline T recomputed(T value) {
+  return value;
+}
+ECHO_DEVICE void put_aside(uint4* place, const uint4& v) { *place = v; }
+ECHO_DEVICE uint4 take_back(const uint4* place) { return *place; }
 ECHO_DEVICE uint4 load_streaming(const void* p) {
   cuda_shim::check_aligned(p, 16);
   return *static_cast<const uint4*>(p);

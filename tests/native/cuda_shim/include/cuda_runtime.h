@@ -3,7 +3,8 @@
 //   - device memory cannot be touched by the host: it is mapped without access while no device work runs;
 //   - work on a stream is put off until something waits for it, so a result that is read too early is not there.
 // ECHO_CUDA_SHIM_DEVICES (default 1), ECHO_CUDA_SHIM_ERROR (what cudaGetDeviceCount answers), ECHO_CUDA_SHIM_CAPABILITY (default 90),
-// ECHO_CUDA_SHIM_MIB (device memory, default 256) and ECHO_CUDA_SHIM_SCHEDULE (in_order, reversed, random) say what machine it plays.
+// ECHO_CUDA_SHIM_MIB (device memory, default 256) and ECHO_CUDA_SHIM_SCHEDULE (in_order, reversed, random) say what machine it plays;
+// ECHO_CUDA_SHIM_WITHOUT_BARRIER takes one barrier out of it. Barriers are numbered over all kernels.
 #pragma once
 
 #include <sys/mman.h>
@@ -411,10 +412,12 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   how.threads = config->blockDim.x;
   how.schedule = schedule();
   how.seed = static_cast<unsigned>(memory.launches++);
+  how.deleted_barrier = static_cast<int>(environment_number("ECHO_CUDA_SHIM_WITHOUT_BARRIER", 0));
   for (unsigned i = 0; i < config->numAttrs; i++)
     if (config->attrs[i].id == cudaLaunchAttributeClusterDimension) how.cluster = config->attrs[i].val.clusterDim.x;
   if (how.blocks == 0 || how.threads == 0 || how.threads > 1024) return remember(cudaErrorInvalidValue);
-  if (how.blocks % how.cluster != 0 || how.cluster > 8) return remember(cudaErrorInvalidClusterSize);
+  const long capability = environment_number("ECHO_CUDA_SHIM_CAPABILITY", 90);
+  if (how.blocks % how.cluster != 0 || how.cluster > 8 || (how.cluster > 1 && capability < 90)) return remember(cudaErrorInvalidClusterSize);
   std::tuple<P...> given(static_cast<P>(arguments)...);
   stream_of(config->stream).work.push_back([how, kernel, given] { launch(how, [&] { std::apply(kernel, given); }); });
   return cudaSuccess;
@@ -422,5 +425,6 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
 template <typename... P>
 cudaError_t cudaOccupancyMaxActiveClusters(int* clusters, void (*)(P...), const cudaLaunchConfig_t*) {
   *clusters = 1;
+  if (cuda_shim::environment_number("ECHO_CUDA_SHIM_CAPABILITY", 90) < 90) return cuda_shim::remember(cudaErrorInvalidValue);
   return cudaSuccess;
 }

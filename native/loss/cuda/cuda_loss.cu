@@ -1,0 +1,324 @@
+#ifndef ECHO_TIER
+#define ECHO_TIER cuda
+#endif
+#include "../cuda_loss.h"
+
+#include <algorithm>
+#include <new>
+#include <vector>
+
+#include "../check_loss.h"
+#include "loss_kernels.h"
+#include "../objective.h"
+#include "row_upload.h"
+#include "totals.h"
+
+namespace echo {
+namespace cuda {
+namespace {
+
+// Rows of one launch: with eight blocks each, still a grid.
+constexpr int64_t most_rows = int64_t{1} << 27;
+
+LossRows loss_rows(const EchoLossArgs& a) {
+  LossRows r = {};
+  r.rows = a.rows;
+  r.vocab = a.vocab;
+  r.ld = a.ld;
+  r.temperature = a.temperature;
+  r.scale = exponent_scale(a.temperature);
+  r.logit_softcap = a.logit_softcap;
+  r.lower = 1.0f - a.epsilon_low;
+  r.upper = 1.0f + a.epsilon_high;
+  r.log_ratio_clamp = a.log_ratio_clamp;
+  r.dual_clip = a.dual_clip;
+  r.kl_coefficient = a.kl_coefficient;
+  r.entropy_coefficient = a.entropy_coefficient;
+  r.grad_scale = a.grad_scale;
+  r.kl_estimator = a.reference_logprobs != nullptr ? a.kl_estimator : 0;
+  r.detached_ratio = a.surrogate == Surrogate::cispo;
+  r.entropy = a.entropy || a.entropy_coefficient != 0.0f;
+  r.nll_at_one = a.nll_at_one && a.temperature != 1.0f;
+  return r;
+}
+
+LaunchLoss launcher(const EchoLossArgs& a) {
+  if (a.logits_type == Dtype::bfloat16) return launch_loss_bfloat16;
+  if (a.logits_type == Dtype::float16) return launch_loss_float16;
+  return a.gradient_type == Dtype::bfloat16 ? launch_loss_narrowed : launch_loss_float32;
+}
+
+double wide(const TwoFloat& x) { return static_cast<double>(x.high) + static_cast<double>(x.low); }
+
+EchoLossTotals wide(const DeviceTotals& d) {
+  EchoLossTotals t{};
+  t.policy_loss = wide(d.sum[policy_loss]);
+  t.observation_loss = wide(d.sum[observation_loss]);
+  t.kl_loss = wide(d.sum[kl_loss]);
+  t.entropy_loss = wide(d.sum[entropy_loss]);
+  t.surrogate_sum = wide(d.sum[surrogate_sum]);
+  t.kl_sum = wide(d.sum[kl_sum]);
+  t.entropy_sum = wide(d.sum[entropy_sum]);
+  t.observation_nll_sum = wide(d.sum[observation_nll]);
+  t.observation_nll_at_one_sum = wide(d.sum[observation_nll_at_one]);
+  t.action_nll_sum = wide(d.sum[action_nll]);
+  t.ratio_sum = wide(d.sum[ratio_sum]);
+  t.ratio_max = d.ratio_max;
+  t.action_tokens = d.count[action_tokens];
+  t.observation_tokens = d.count[observation_tokens];
+  t.clipped_low = d.count[clipped_low];
+  t.clipped_high = d.count[clipped_high];
+  t.clipped_dual = d.count[clipped_dual];
+  t.nonfinite_rows = d.count[nonfinite_rows];
+  return t;
+}
+
+Status refuse(Status status, CudaFailure* failure) {
+  return status == Status::ok ? status : fail_with(failure, status, 0, "refused", "the arguments are not usable");
+}
+
+Status download(void* to, const void* from, int64_t bytes, cudaStream_t stream, CudaFailure* failure) {
+  return fail_unless_ok(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost, stream), failure);
+}
+
+}  // namespace
+}  // namespace cuda
+
+using namespace cuda;
+
+struct CudaLossBlocks::State {
+  cudaStream_t stream = nullptr;
+  LaunchLoss launch_rows = nullptr;
+  RowPlan plan{};
+  bool full = false;
+  LossRows rows{};
+  RowUpload vectors;
+  Temporary results;  // DeviceRow [rows], totals and their parts, then the row outputs
+  float* outputs = nullptr;
+  DeviceTotals* partial = nullptr;
+  DeviceTotals* total = nullptr;
+  int64_t parts = 0;
+};
+
+CudaLossBlocks::CudaLossBlocks() : state_(new (std::nothrow) State()) {}
+CudaLossBlocks::~CudaLossBlocks() { delete state_; }
+
+Status CudaLossBlocks::begin(const CudaCall& call, const EchoLossArgs& args, CudaFailure* failure) {
+  if (state_ == nullptr) return fail_with(failure, Status::out_of_memory, 0, "out of memory", "no memory of the host");
+  Status status = refuse(check_loss_rows(args), failure);
+  if (status != Status::ok || args.rows == 0) return status;
+  State& s = *state_;
+  s.stream = stream_of(call);
+  s.launch_rows = launcher(args);
+  s.rows = loss_rows(args);
+  s.full = s.rows.entropy || s.rows.nll_at_one || args.logit_softcap > 0.0f;
+  // The statistics of shards leave one read and one write in any case.
+  s.plan = args.shard != nullptr ? RowPlan{false, 0, 512, 1, 0} : plan_loss_rows(args.logits_type, args.vocab, s.full, largest_cluster());
+  status = s.vectors.reserve(args.rows, 12, s.stream, failure);
+  if (status != Status::ok) return status;
+  LossRows& r = s.rows;
+  r.targets = s.vectors.add(args.targets);
+  r.action_weights = s.vectors.add(args.action_weights);
+  r.observation_weights = s.vectors.add(args.observation_weights);
+  r.advantages = s.vectors.add(args.advantages);
+  r.old_logprobs = s.vectors.add(args.old_logprobs);
+  r.log_ratios = s.vectors.add(args.log_ratios);
+  r.rollout_weights = s.vectors.add(args.rollout_weights);
+  r.reference_logprobs = s.vectors.add(args.reference_logprobs);
+  if (args.shard != nullptr) {
+    const VocabStatistics& all = args.shard->all;
+    r.shard_begin = args.shard->begin;
+    r.shard_max = s.vectors.add(static_cast<const float*>(all.max));
+    r.shard_sum = s.vectors.add_narrowed(all.sum);
+    r.shard_targets = s.vectors.add(static_cast<const float*>(all.target_logits));
+    r.shard_weighted = s.vectors.add_narrowed(all.weighted);
+  }
+  status = s.vectors.send(s.stream, failure);
+  if (status != Status::ok) return status;
+  s.parts = (args.rows + rows_per_block - 1) / rows_per_block;
+  const int64_t rows_bytes = args.rows * static_cast<int64_t>(sizeof(DeviceRow));
+  const int64_t totals_bytes = (s.parts + 1) * static_cast<int64_t>(sizeof(DeviceTotals));
+  const int output_vectors = r.entropy ? 3 : 2;
+  status = s.results.reserve(rows_bytes + totals_bytes + args.rows * 4 * output_vectors, s.stream, failure);
+  if (status != Status::ok) return status;
+  r.results = s.results.as<DeviceRow>();
+  s.partial = s.results.as<DeviceTotals>(rows_bytes);
+  s.total = s.partial + s.parts;
+  s.outputs = s.results.as<float>(rows_bytes + totals_bytes);
+  r.logprobs = s.outputs;
+  r.nll_at_one_rows = s.outputs + args.rows;
+  r.entropies = r.entropy ? s.outputs + 2 * args.rows : nullptr;
+  return Status::ok;
+}
+
+Status CudaLossBlocks::add(void* logits, int64_t first, int64_t rows, CudaFailure* failure) {
+  State& s = *state_;
+  LossRows part = s.rows;
+  // Rows are counted from the first of all.
+  const int64_t row_bytes = s.rows.ld * (s.launch_rows == launch_loss_bfloat16 || s.launch_rows == launch_loss_float16 ? 2 : 4);
+  part.logits = reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(logits) - static_cast<uintptr_t>(first * row_bytes));
+  for (int64_t begin = first; begin < first + rows; begin += most_rows) {
+    const int64_t count = std::min(most_rows, first + rows - begin);
+    const Status status = s.launch_rows(s.plan, s.full, part, begin, count, s.stream, failure);
+    if (status != Status::ok) return status;
+  }
+  return Status::ok;
+}
+
+Status CudaLossBlocks::finish(const EchoLossArgs& args, CudaFailure* failure) {
+  State& s = *state_;
+  if (args.rows == 0) {
+    *args.totals = {};
+    return Status::ok;
+  }
+  Status status = launch(sum_rows, {s.parts, totals_threads}, s.stream, failure, s.rows, s.partial);
+  if (status == Status::ok) status = launch(sum_partials, {1, totals_threads}, s.stream, failure, s.partial, s.parts, s.total);
+  if (status != Status::ok) return status;
+  DeviceTotals totals;
+  status = download(&totals, s.total, sizeof totals, s.stream, failure);
+  const int64_t bytes = args.rows * 4;
+  if (status == Status::ok && args.logprobs != nullptr) status = download(args.logprobs, s.rows.logprobs, bytes, s.stream, failure);
+  if (status == Status::ok && args.nll_at_one_rows != nullptr)
+    status = download(args.nll_at_one_rows, s.rows.nll_at_one_rows, bytes, s.stream, failure);
+  if (status == Status::ok && args.entropies != nullptr) {
+    if (s.rows.entropies != nullptr) status = download(args.entropies, s.rows.entropies, bytes, s.stream, failure);
+    else std::fill(args.entropies, args.entropies + args.rows, 0.0f);
+  }
+  if (status == Status::ok) status = fail_unless_ok(cudaStreamSynchronize(s.stream), failure);
+  if (status != Status::ok) return status;
+  *args.totals = wide(totals);
+  return Status::ok;
+}
+
+Status cuda_echo_loss(const CudaCall& call, const EchoLossArgs& args, CudaFailure* failure) {
+  const OnDevice device(call.device, failure);
+  if (device.status() != Status::ok) return device.status();
+  CudaLossBlocks blocks;
+  Status status = blocks.begin(call, args, failure);
+  if (status == Status::ok && args.rows > 0) {
+    if (args.logits == nullptr) return refuse(Status::invalid_argument, failure);
+    status = blocks.add(args.logits, 0, args.rows, failure);
+  }
+  return status == Status::ok ? blocks.finish(args, failure) : status;
+}
+
+struct CudaLogprobBlocks::State {
+  cudaStream_t stream = nullptr;
+  Dtype type = Dtype::float32;
+  RowPlan plan{};
+  bool full = false;
+  StatisticsRows rows{};
+  RowUpload vectors;
+  Temporary outputs;
+};
+
+CudaLogprobBlocks::CudaLogprobBlocks() : state_(new (std::nothrow) State()) {}
+CudaLogprobBlocks::~CudaLogprobBlocks() { delete state_; }
+
+Status CudaLogprobBlocks::begin(const CudaCall& call, const TokenLogprobsArgs& args, CudaFailure* failure) {
+  if (state_ == nullptr) return fail_with(failure, Status::out_of_memory, 0, "out of memory", "no memory of the host");
+  Status status = refuse(check_logprobs_rows(args), failure);
+  if (status != Status::ok || args.rows == 0) return status;
+  State& s = *state_;
+  s.stream = stream_of(call);
+  s.type = args.logits_type;
+  s.plan = plan_read_rows(args.logits_type, args.vocab);
+  s.full = args.entropies != nullptr || args.logit_softcap > 0.0f;
+  status = s.vectors.reserve(args.rows, 1, s.stream, failure);
+  if (status == Status::ok) status = s.outputs.reserve(args.rows * 8, s.stream, failure);
+  if (status != Status::ok) return status;
+  StatisticsRows& r = s.rows;
+  r.rows = args.rows;
+  r.vocab = args.vocab;
+  r.ld = args.ld;
+  r.targets = s.vectors.add(args.targets);
+  r.temperature = args.temperature;
+  r.scale = exponent_scale(args.temperature);
+  r.logit_softcap = args.logit_softcap;
+  r.logprobs_wanted = true;
+  r.logprobs = s.outputs.as<float>();
+  r.entropies = args.entropies == nullptr ? nullptr : r.logprobs + args.rows;
+  return s.vectors.send(s.stream, failure);
+}
+
+namespace {
+
+Status launch_blocks(const RowPlan& plan, Dtype type, bool full, StatisticsRows r, const void* logits, int64_t first, int64_t rows,
+                     cudaStream_t stream, CudaFailure* failure) {
+  r.logits = reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(logits) - static_cast<uintptr_t>(first * r.ld * dtype_size(type)));
+  for (int64_t begin = first; begin < first + rows; begin += most_rows) {
+    const int64_t count = std::min(most_rows, first + rows - begin);
+    const Status status = launch_statistics(plan, type, full, r, begin, count, stream, failure);
+    if (status != Status::ok) return status;
+  }
+  return Status::ok;
+}
+
+}  // namespace
+
+Status CudaLogprobBlocks::add(const void* logits, int64_t first, int64_t rows, CudaFailure* failure) {
+  return launch_blocks(state_->plan, state_->type, state_->full, state_->rows, logits, first, rows, state_->stream, failure);
+}
+
+Status CudaLogprobBlocks::finish(const TokenLogprobsArgs& args, CudaFailure* failure) {
+  if (args.rows == 0) return Status::ok;
+  State& s = *state_;
+  Status status = download(args.logprobs, s.rows.logprobs, args.rows * 4, s.stream, failure);
+  if (status == Status::ok && args.entropies != nullptr) status = download(args.entropies, s.rows.entropies, args.rows * 4, s.stream, failure);
+  return status == Status::ok ? fail_unless_ok(cudaStreamSynchronize(s.stream), failure) : status;
+}
+
+Status cuda_token_logprobs(const CudaCall& call, const TokenLogprobsArgs& args, CudaFailure* failure) {
+  const OnDevice device(call.device, failure);
+  if (device.status() != Status::ok) return device.status();
+  CudaLogprobBlocks blocks;
+  Status status = blocks.begin(call, args, failure);
+  if (status == Status::ok && args.rows > 0) {
+    if (args.logits == nullptr) return refuse(Status::invalid_argument, failure);
+    status = blocks.add(args.logits, 0, args.rows, failure);
+  }
+  return status == Status::ok ? blocks.finish(args, failure) : status;
+}
+
+Status cuda_vocab_statistics(const CudaCall& call, const VocabStatisticsArgs& args, CudaFailure* failure) {
+  Status status = refuse(check_statistics_rows(args), failure);
+  if (status != Status::ok || args.rows == 0) return status;
+  if (args.logits == nullptr) return refuse(Status::invalid_argument, failure);
+  const OnDevice device(call.device, failure);
+  if (device.status() != Status::ok) return device.status();
+  const cudaStream_t stream = stream_of(call);
+  RowUpload vectors;
+  Temporary outputs;
+  status = vectors.reserve(args.rows, 1, stream, failure);
+  if (status == Status::ok) status = outputs.reserve(args.rows * 16, stream, failure);
+  if (status != Status::ok) return status;
+  StatisticsRows r = {};
+  r.rows = args.rows;
+  r.vocab = args.vocab;
+  r.ld = args.ld;
+  r.targets = vectors.add(args.targets);
+  r.begin = args.begin;
+  r.temperature = args.temperature;
+  r.scale = exponent_scale(args.temperature);
+  r.logit_softcap = args.logit_softcap;
+  r.max = outputs.as<float>();
+  r.sum = r.max + args.rows;
+  r.target_logits = r.max + 2 * args.rows;
+  r.weighted = args.out.weighted == nullptr ? nullptr : r.max + 3 * args.rows;
+  status = vectors.send(stream, failure);
+  const bool full = r.weighted != nullptr || args.logit_softcap > 0.0f;
+  if (status == Status::ok)
+    status = launch_blocks(plan_read_rows(args.logits_type, args.vocab), args.logits_type, full, r, args.logits, 0, args.rows, stream, failure);
+  std::vector<float> narrow(static_cast<size_t>(args.rows) * 4);
+  if (status == Status::ok) status = download(narrow.data(), outputs.as<float>(), args.rows * (r.weighted != nullptr ? 16 : 12), stream, failure);
+  if (status == Status::ok) status = fail_unless_ok(cudaStreamSynchronize(stream), failure);
+  if (status != Status::ok) return status;
+  const float* from = narrow.data();
+  std::copy(from, from + args.rows, args.out.max);
+  std::copy(from + args.rows, from + 2 * args.rows, args.out.sum);
+  std::copy(from + 2 * args.rows, from + 3 * args.rows, args.out.target_logits);
+  if (args.out.weighted != nullptr) std::copy(from + 3 * args.rows, from + 4 * args.rows, args.out.weighted);
+  return Status::ok;
+}
+
+}  // namespace echo
