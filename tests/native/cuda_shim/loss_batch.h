@@ -12,11 +12,25 @@
 
 namespace loss_test {
 
+// By arithmetic: nvcc's host side has no float16.
 inline uint16_t half_of(float x) {
-  const _Float16 value = static_cast<_Float16>(x);
-  uint16_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  return bits;
+  const uint16_t sign = std::signbit(x) ? 0x8000 : 0;
+  if (std::isnan(x)) return 0x7fff;
+  const double a = std::abs(static_cast<double>(x));
+  if (a >= 65520) return static_cast<uint16_t>(sign | 0x7c00);
+  int exponent = a == 0 ? -14 : std::max(-14, std::ilogb(a));
+  // Halves of one exponent are whole multiples of its step; nearbyint takes ties to even.
+  const double steps = std::nearbyint(std::ldexp(a, 10 - exponent));
+  const int bits = exponent == -14 && steps < 1024 ? static_cast<int>(steps) : (exponent + 14) * 1024 + static_cast<int>(steps);
+  return static_cast<uint16_t>(sign | bits);
+}
+
+inline float half_to(uint16_t bits) {
+  const int exponent = bits >> 10 & 31, fraction = bits & 1023;
+  const double magnitude = exponent == 31 ? (fraction ? NAN : INFINITY)
+                           : exponent == 0 ? std::ldexp(fraction, -24)
+                                           : std::ldexp(1024 + fraction, exponent - 25);
+  return static_cast<float>(bits & 0x8000 ? -magnitude : magnitude);
 }
 
 inline float float_of(const char* at, echo::Dtype type) {
@@ -28,9 +42,7 @@ inline float float_of(const char* at, echo::Dtype type) {
   uint16_t bits;
   std::memcpy(&bits, at, sizeof bits);
   if (type == echo::Dtype::bfloat16) return echo::bfloat16_to_float(bits);
-  _Float16 value;
-  std::memcpy(&value, &bits, sizeof value);
-  return static_cast<float>(value);
+  return half_to(bits);
 }
 
 inline void store(char* at, echo::Dtype type, float x) {
