@@ -1,6 +1,7 @@
 // The loss of native/loss/cuda on an emulated device, launchers and copies included, against the CPU's, which float64 references prove: every
 // type, every kind of kernel (lanes, blocks, clusters, streams), every option, shapes around each edge, unusual rows, three kinds of schedule.
-// `--brief`: a selection, to see that a missing barrier (ECHO_CUDA_SHIM_WITHOUT_BARRIER) is found.
+// `--brief`: a selection, to see that a missing barrier (ECHO_CUDA_SHIM_WITHOUT_BARRIER) is found. Compiled by nvcc it runs on a real device, with
+// sizes that no emulation would end (tests/gpu/run.sh).
 #include <cuda_runtime.h>
 
 #include "../../../native/loss/cuda/cuda_loss.cu"
@@ -372,7 +373,7 @@ void check_refusals() {
   a.logits = block.data();
   CudaFailure failure{};
   CHECK(cuda_echo_loss({0, nullptr}, a, &failure) == Status::target_out_of_range, "a target out of range");
-  CHECK(cuda_echo_loss({1, nullptr}, a, &failure) == Status::cuda && std::string(failure.name) == "cudaErrorInvalidDevice", "no such device");
+  CHECK(cuda_echo_loss({99, nullptr}, a, &failure) == Status::cuda && std::string(failure.name) == "cudaErrorInvalidDevice", "no such device");
   b.targets[0] = 5;
   a.temperature = 0;
   CHECK(cuda_echo_loss({0, nullptr}, a, &failure) == Status::invalid_argument, "temperature 0");
@@ -380,13 +381,93 @@ void check_refusals() {
   a.logits = nullptr;
   CHECK(cuda_echo_loss({0, nullptr}, a, &failure) == Status::invalid_argument, "no logits");
   CHECK(block.read("refused") == b.logits, "a refused call wrote");
+#if defined(ECHO_CUDA_SHIM)
   setenv("ECHO_CUDA_SHIM_MIB", "0", 1);
   a.logits = block.data();
   CHECK(cuda_echo_loss({0, nullptr}, a, &failure) == Status::out_of_memory && std::string(failure.name) == "cudaErrorMemoryAllocation",
         "no memory of the device");
   unsetenv("ECHO_CUDA_SHIM_MIB");
   CHECK(block.read("out of memory") == b.logits, "a call without memory wrote");
+#endif
 }
+
+#if !defined(ECHO_CUDA_SHIM)
+// Twenty times the same, where blocks, clusters and warps run in whatever order they do.
+void check_repetitions() {
+  for (const auto& kind : kinds)
+    for (const int64_t vocab : {64, 4096, 32000, 151936}) {
+      const Shape s{kind[0], kind[1], 512, vocab, vocab, 0};
+      const Batch b = loss_test::make_batch(s, 1, 0, 4);
+      EchoLossArgs a = options_of(4, b);
+      add_options(4, a);
+      Outputs first = on_device(a, b, "repetitions");
+      for (int k = 1; k < 20; k++) {
+        const Outputs again = on_device(a, b, "repetitions");
+        const bool narrowed = kind[0] != kind[1];
+        CHECK(again.logprobs == first.logprobs || std::memcmp(again.logprobs.data(), first.logprobs.data(), first.logprobs.size() * 4) == 0,
+              "repetition %d: log-probabilities", k);
+        CHECK(narrowed || again.gradient == first.gradient, "repetition %d: gradient", k);
+        CHECK(std::memcmp(&again.totals, &first.totals, sizeof first.totals) == 0, "repetition %d: totals", k);
+      }
+    }
+}
+
+// More than 2^32 elements: only some rows are made and weighted, at both ends and in the middle; all others must be 0 afterwards.
+void check_large() {
+  const int64_t vocab = 151936, rows = 28400;
+  const std::vector<int64_t> places = {0, 1, 14134, 14135, 28267, 28268, 28269, rows - 1};
+  const Shape s{Dtype::bfloat16, Dtype::bfloat16, static_cast<int64_t>(places.size()), vocab, vocab, 0};
+  const Batch b = loss_test::make_batch(s, 1, 0, 4);
+  EchoLossArgs a = options_of(4, b);
+  add_options(4, a);
+  const Outputs want = on_cpu(a, b);
+  std::vector<int32_t> targets(static_cast<size_t>(rows), 0);
+  std::vector<float> action(targets.size()), observation(targets.size()), advantage(targets.size()), old(targets.size());
+  for (size_t k = 0; k < places.size(); k++) {
+    const size_t at = static_cast<size_t>(places[k]);
+    targets[at] = b.targets[k], action[at] = b.action[k], observation[at] = b.observation[k], advantage[at] = b.advantage[k], old[at] = b.old[k];
+  }
+  EchoLossArgs all = a;
+  Outputs got;
+  all.rows = rows;
+  all.targets = targets.data();
+  all.action_weights = action.data();
+  all.observation_weights = observation.data();
+  all.advantages = advantage.data();
+  all.old_logprobs = old.data();
+  give_outputs(all, got);
+  CudaFailure failure{};
+  cuda::Temporary memory;
+  const int64_t row_bytes = vocab * 2;
+  if (memory.reserve(rows * row_bytes, nullptr, &failure) != Status::ok) {
+    std::printf("NOT VERIFIED: more than 2^32 elements (%s)\n", failure.message);
+    return;
+  }
+  all.logits = memory.as<void>();
+  cudaMemsetAsync(memory.as<void>(), 0x7f, static_cast<size_t>(rows * row_bytes), nullptr);
+  for (size_t k = 0; k < places.size(); k++)
+    cudaMemcpyAsync(memory.as<char>(places[k] * row_bytes), &b.logits[k * static_cast<size_t>(row_bytes)], static_cast<size_t>(row_bytes),
+                    cudaMemcpyHostToDevice, nullptr);
+  CHECK(cuda_echo_loss({0, nullptr}, all, &failure) == Status::ok, "more than 2^32 elements: %s", failure.name);
+  Outputs of_places;
+  of_places.gradient.resize(b.logits.size());
+  of_places.totals = got.totals;
+  for (size_t k = 0; k < places.size(); k++) {
+    cudaMemcpyAsync(&of_places.gradient[k * static_cast<size_t>(row_bytes)], memory.as<char>(places[k] * row_bytes), static_cast<size_t>(row_bytes),
+                    cudaMemcpyDeviceToHost, nullptr);
+    const size_t at = static_cast<size_t>(places[k]);
+    of_places.logprobs.push_back(got.logprobs[at]);
+    of_places.nll.push_back(got.nll[at]);
+    of_places.entropies.push_back(got.entropies[at]);
+  }
+  compare(a, of_places, want, "more than 2^32 elements");
+  std::vector<char> row(static_cast<size_t>(row_bytes));
+  for (const int64_t r : {int64_t{2}, int64_t{9000}, int64_t{14136}, int64_t{28266}, rows - 2}) {
+    cudaMemcpyAsync(row.data(), memory.as<char>(r * row_bytes), row.size(), cudaMemcpyDeviceToHost, nullptr);
+    CHECK(std::all_of(row.begin(), row.end(), [](char c) { return c == 0; }), "row %" PRId64 " of more than 2^32 elements is not 0", r);
+  }
+}
+#endif
 
 }  // namespace
 
@@ -434,9 +515,13 @@ int main(int argc, char** argv) {
       for (const int64_t vocab : {1, 3, 64, 200, 700, 3000, 5001, 40000})
         for (const int64_t offset : {0, 1}) check_logprobs(type, vocab, offset, seed++);
     check_refusals();
+#if !defined(ECHO_CUDA_SHIM)
+    check_repetitions();
+    check_large();
+#endif
   }
   check_totals();
-  std::printf("native/loss/cuda on fibers: %d failures; worst error of logprob %.2g, of gradient %.2g (relative)\n", failures, worst_logprob,
+  std::printf("native/loss/cuda: %d failures; worst error of logprob %.2g, of gradient %.2g (relative)\n", failures, worst_logprob,
               worst_gradient);
   return failures == 0 ? 0 : 1;
 }
