@@ -1,0 +1,78 @@
+#!/bin/bash
+# Everything that has to be seen on a real device, without Node but for the last stage: builds, tests, sanitizers, benches. Each stage runs
+# alone and its result is written down, whatever became of the others; a tool that the machine does not let run is `refused`.
+#   tests/gpu/run.sh [--out DIRECTORY] [--python PYTHON] [--build DIRECTORY] [STAGE...]
+# Stages: build loss optim head loss-memcheck loss-racecheck loss-initcheck loss-synccheck optim-memcheck optim-racecheck bench peers node
+# Exits 0 when no stage failed.
+set -u
+cd "$(dirname "$0")/../.."
+out=gpu-results python=python3 build=build-gpu stages=()
+while [ $# -gt 0 ]; do
+  case $1 in
+    --out) out=$2; shift 2 ;;
+    --python) python=$2; shift 2 ;;
+    --build) build=$2; shift 2 ;;
+    -*) sed -n 2,6p "$0"; exit 2 ;;
+    *) stages+=("$1"); shift ;;
+  esac
+done
+[ ${#stages[@]} -gt 0 ] || stages=(build loss optim head loss-memcheck loss-racecheck loss-initcheck loss-synccheck optim-memcheck optim-racecheck bench peers node)
+mkdir -p "$out"
+failed=0
+
+record() { # name result seconds
+  printf '{"stage": "%s", "result": "%s", "seconds": %s}\n' "$1" "$2" "$3" >> "$out/stages.jsonl"
+  printf '%-16s %s (%s s)\n' "$1" "$2" "$3"
+}
+
+run() { # name command...
+  local name=$1 begin=$SECONDS status result; shift
+  "$@" > "$out/$name.log" 2>&1
+  status=$?
+  if [ $status -eq 0 ]; then result=passed
+  elif [ $status -eq 77 ]; then result=skipped
+  elif grep -qiE "ERR_NVGPUCTRPERM|insufficient permissions|not supported on|unable to (attach|initialize)|debugger.*(denied|in use)" "$out/$name.log"; then result=refused
+  else result=failed; failed=1; tail -15 "$out/$name.log"
+  fi
+  record "$name" "$result" $((SECONDS - begin))
+}
+
+missing() { echo "NOT VERIFIED: $1"; return 77; }
+
+build() {
+  command -v nvcc > /dev/null || { echo "nvcc is not on this machine"; return 1; }
+  cmake -S . -B "$build" -DECHO_CUDA=ON -DECHO_CUDA_ARCHITECTURES=90 && cmake --build "$build" -j"$(nproc)" --target gpu_tests echo_grpo_cuda
+}
+
+sanitize() { # tool program
+  command -v compute-sanitizer > /dev/null || { missing "$1 (compute-sanitizer is not on this machine)"; return 77; }
+  compute-sanitizer --tool "$1" --error-exitcode 9 --print-limit 20 "$build/$2" --brief
+}
+
+peers() {
+  "$python" -c "import torch; assert torch.cuda.is_available()" 2> /dev/null || { missing "peers (no Python with torch for CUDA)"; return 77; }
+  "$python" bench/cuda/peers.py --library "$(find "$build" build/Release -name libecho_grpo_cuda.so 2> /dev/null | head -1)" --out "$out/peers.json"
+}
+
+node_tests() {
+  command -v node > /dev/null || { missing "the calls from JavaScript (Node is not on this machine)"; return 77; }
+  ECHO_GRPO_TEST_TIER=all ECHO_GRPO_CUDA_LIBRARY="$(realpath "$(find "$build" -name libecho_grpo_cuda.so | head -1)")" npx vitest run tests/cuda
+}
+
+bench() {
+  "$build/loss_bench" > "$out/loss.json" && cat "$out/loss.json"
+}
+
+command -v nvidia-smi > /dev/null && nvidia-smi --query-gpu=name,driver_version,clocks.sm,clocks.mem,power.limit,ecc.mode.current,mig.mode.current --format=csv > "$out/device.csv" 2>&1
+for stage in "${stages[@]}"; do
+  case $stage in
+    build) run build build ;;
+    loss | optim | head) run "$stage" "$build/${stage}_device_test" ;;
+    *-memcheck | *-racecheck | *-initcheck | *-synccheck) run "$stage" sanitize "${stage#*-}" "${stage%%-*}_device_test" ;;
+    bench) run bench bench ;;
+    peers) run peers peers ;;
+    node) run node node_tests ;;
+    *) echo "there is no stage $stage"; exit 2 ;;
+  esac
+done
+exit $failed
