@@ -19,6 +19,7 @@ const run = promisify(execFile);
 /** The units that a native file is compiled into; of tier units the scalar one, in which a wrong formula is as wrong as in the others. */
 const UNITS: Record<string, readonly string[]> = {
   "native/loss/echo_loss.cc": ["native/loss/echo_loss.cc"],
+  "native/loss/check_loss.h": ["native/loss/echo_loss.cc"],
   "native/loss/objective.h": ["native/loss/row_kernels.cc"],
   "native/loss/row_gradient.h": ["native/loss/row_kernels.cc"],
   "native/loss/row_kernels.cc": ["native/loss/row_kernels.cc"],

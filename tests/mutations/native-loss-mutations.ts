@@ -20,7 +20,7 @@ export const NATIVE_LOSS_MUTATIONS = [
     ["the temperature", "1.44269504088896340736f / temperature", "1.44269504088896340736f", OPTIONS],
     [
       "1 - p without cancellation",
-      "d.complement = rest / d.sum;",
+      "d.complement = wide_divide(rest, d.sum);",
       "d.complement = (float)(1 - (float)(1 / d.sum));",
       LOSS,
     ],
@@ -224,11 +224,13 @@ export const NATIVE_LOSS_MUTATIONS = [
       "t.observation_tokens++;\n      {",
       EDGES,
     ],
+  ]),
+  ...mutationsOf("native/loss/check_loss.h", [
     ["the refusal of a stride below V", "ld < vocab || ", "", "native/echo_loss_test.cc"],
     [
       "the refusal of a target beyond V",
-      "args.targets[i] >= (args.shard",
-      "args.targets[i] > (args.shard",
+      "args.targets[i] >= tokens)",
+      "args.targets[i] > tokens)",
       "native/echo_loss_test.cc",
     ],
   ]),
