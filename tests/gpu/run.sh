@@ -18,6 +18,7 @@ while [ $# -gt 0 ]; do
 done
 [ ${#stages[@]} -gt 0 ] || stages=(build loss optim head loss-memcheck loss-racecheck loss-initcheck loss-synccheck optim-memcheck optim-racecheck bench peers node)
 mkdir -p "$out"
+echo "$(date -u +%F) ${ECHO_GRPO_COMMIT:-$(git rev-parse --short HEAD 2> /dev/null || echo unknown)}" > "$out/run.txt"
 failed=0
 
 record() { # name result seconds
