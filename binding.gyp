@@ -41,7 +41,7 @@
       "conditions": [
         ["target_arch=='x64'", { "dependencies": ["echo_grpo_avx2", "echo_grpo_avx512", "echo_grpo_avx512bf16"] }],
         ["target_arch=='arm64'", { "dependencies": ["echo_grpo_neon"] }],
-        ["OS=='linux'", { "libraries": ["-lpthread"] }],
+        ["OS=='linux'", { "libraries": ["-lpthread", "-ldl"] }],
       ],
     },
   ],

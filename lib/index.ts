@@ -1,6 +1,7 @@
 export type { Harness } from "./agent/harness.js";
 export type { ScriptedAgent } from "./agent/scripted-agent.js";
 export { SpecialTokenHarness, type SpecialTokenHarnessOptions } from "./agent/special-token-harness.js";
+export * from "./cuda/index.js";
 export type { Environment } from "./environments/environment.js";
 export type { EnvironmentStep } from "./environments/environment-step.js";
 export { MazeEnvironment } from "./environments/maze-environment.js";

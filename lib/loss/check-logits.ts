@@ -1,19 +1,24 @@
+import { DeviceTensor } from "../cuda/device-tensor.js";
 import { ArgumentError } from "../errors/argument-error.js";
+import type { FloatDtype } from "../floats/float-dtype.js";
 import { checkRows } from "./check-rows.js";
+import type { ComputeDevice } from "./compute-device.js";
 
 /** How numbers of a block are stored. */
-export type LogitsDtype = "float32" | "bfloat16" | "float16";
+export type LogitsDtype = FloatDtype;
 
 /** A block of logits: T rows of `vocabSize` values, `ld` elements apart. */
 export interface LogitsBlock {
-  /** Logits, [T, ld]: float32, or the bits of 16-bit numbers. */
-  logits: Float32Array | Uint16Array;
-  /** What a Uint16Array holds; required with one. */
+  /** Logits, [T, ld]: float32, the bits of 16-bit numbers, or a tensor on a GPU. */
+  logits: Float32Array | Uint16Array | DeviceTensor<LogitsDtype>;
+  /** What a Uint16Array holds; required with one. That of a tensor is its own. */
   dtype?: LogitsDtype;
   /** V; default: logits.length / T. */
   vocabSize?: number;
-  /** Row stride in elements, at least V; default V. Columns from V on are ignored when read and written as 0. */
+  /** Row stride in elements, at least V; default V, of a tensor its last size. Columns from V on are ignored when read and written as 0. */
   ld?: number;
+  /** Where to compute. Default: where the logits are. */
+  device?: ComputeDevice;
 }
 
 const LARGEST_VOCABULARY = 2 ** 31 - 1;
@@ -27,6 +32,7 @@ function checkInteger(where: string, name: string, value: number, low: number): 
 }
 
 function checkDtype(where: string, { dtype, logits }: LogitsBlock): LogitsDtype {
+  if (logits instanceof DeviceTensor) return checkTensorDtype(where, dtype, logits);
   const bits = (logits as unknown) instanceof Uint16Array;
   const got = dtype ?? "float32";
   if (bits ? got === "bfloat16" || got === "float16" : got === "float32") return got;
@@ -38,9 +44,22 @@ function checkDtype(where: string, { dtype, logits }: LogitsBlock): LogitsDtype 
   );
 }
 
+/** The dtype of a tensor that was made with one. @throws ArgumentError ERR_INVALID_DTYPE when another is named. */
+export function checkTensorDtype(
+  where: string,
+  dtype: LogitsDtype | undefined,
+  tensor: { readonly dtype: LogitsDtype },
+): LogitsDtype {
+  if (dtype === undefined || dtype === tensor.dtype) return tensor.dtype;
+  throw new ArgumentError(
+    "ERR_INVALID_DTYPE",
+    `[${where}] dtype ${String(dtype)} does not fit the logits: expected "${tensor.dtype}", as the tensor was made, or none.`,
+  );
+}
+
 /**
  * @returns V, the row stride and the type of `block` for `rows` rows.
- * @throws ArgumentError as `checkRows`; ERR_OUT_OF_RANGE for vocabSize or ld; ERR_INVALID_SHAPE when they do not fit the length.
+ * @throws ArgumentError as `checkRows`; ERR_DISPOSED; ERR_OUT_OF_RANGE for vocabSize or ld; ERR_INVALID_SHAPE when they do not fit the length.
  */
 export function checkLogits(
   where: string,
@@ -49,12 +68,19 @@ export function checkLogits(
 ): { vocab: number; ld: number; dtype: LogitsDtype } {
   const { logits } = block;
   const kind = (logits as unknown) instanceof Uint16Array ? Uint16Array : Float32Array;
-  checkRows<Float32Array | Uint16Array>(where, "logits", logits, kind, undefined, "[T, ld]");
+  if (logits instanceof DeviceTensor) logits.memory(where);
+  else checkRows<Float32Array | Uint16Array>(where, "logits", logits, kind, undefined, "[T, ld]");
   const dtype = checkDtype(where, block);
   const inferred = rows > 0 ? logits.length / rows : 1;
-  const ld = block.ld ?? block.vocabSize ?? inferred;
+  const last = logits instanceof DeviceTensor ? logits.shape.at(-1) : undefined;
+  const ld = block.ld ?? last ?? block.vocabSize ?? inferred;
   const vocab = block.vocabSize ?? ld;
-  if (block.ld === undefined && block.vocabSize === undefined && (!Number.isInteger(ld) || ld < 1))
+  if (
+    block.ld === undefined &&
+    block.vocabSize === undefined &&
+    last === undefined &&
+    (!Number.isInteger(ld) || ld < 1)
+  )
     throw new ArgumentError(
       "ERR_INVALID_SHAPE",
       `[${where}] logits do not divide into rows: expected a multiple of ${rows} rows, got ${logits.length} values. Pass vocabSize, and one target per row.`,

@@ -1,8 +1,10 @@
+import { holdMemory } from "../tensors/hold-memory.js";
 import { asyncCall } from "./async-call.js";
-import { type AsyncLogitsBlock, asyncLogits, holdLogits } from "./async-logits.js";
+import { type AsyncLogitsBlock, asyncLogits } from "./async-logits.js";
 import type { EchoLossInput } from "./echo-loss-input.js";
 import { type EchoLossResult, echoLossResult } from "./echo-loss-result.js";
 import { fallbackLoss } from "./fallback-loss.js";
+import { hostBlock } from "./host-block.js";
 import type { LossTotals } from "./loss-totals.js";
 import { nativeLossRows } from "./native-loss-rows.js";
 import { prepareEchoLoss } from "./prepare-echo-loss.js";
@@ -31,7 +33,7 @@ export async function echoLossAsync(input: EchoLossAsyncInput): Promise<EchoLoss
   const rows: EchoLossInput = { ...input, ...asyncLogits(WHERE, input) };
   const prepared = prepareEchoLoss(WHERE, rows);
   const { block, options, logprobsOut, entropiesOut } = prepared;
-  const memory = holdLogits(WHERE, block.logits);
+  const memory = ArrayBuffer.isView(block.logits) ? holdMemory(WHERE, "logits", block.logits) : null;
   const T = prepared.rows.targets.length;
   type Outcome = [metrics: LossTotals, logprobs: Float32Array, entropies: Float32Array | null];
   const [metrics, logprobs, entropies] = await asyncCall<Outcome>(WHERE, input.signal, {
@@ -56,7 +58,7 @@ export async function echoLossAsync(input: EchoLossAsyncInput): Promise<EchoLoss
       const logprobs = new Float32Array(T);
       const entropies = entropiesOut === null ? null : new Float32Array(T);
       return () => [
-        fallbackLoss({ ...block, rows: copied, input: own, options, logprobs, entropies }),
+        fallbackLoss({ ...hostBlock(block), rows: copied, input: own, options, logprobs, entropies }),
         logprobs,
         entropies,
       ];

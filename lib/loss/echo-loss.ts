@@ -4,6 +4,7 @@ import { actionTargets } from "./action-targets.js";
 import type { EchoLossInput } from "./echo-loss-input.js";
 import { type EchoLossResult, echoLossResult } from "./echo-loss-result.js";
 import { fallbackLoss } from "./fallback-loss.js";
+import { hostBlock } from "./host-block.js";
 import { nativeLogprobsOptions } from "./native-logprobs-options.js";
 import { nativeLossRows } from "./native-loss-rows.js";
 import { prepareEchoLoss } from "./prepare-echo-loss.js";
@@ -23,7 +24,8 @@ const WHERE = "echoLoss";
  * @throws ArgumentError, before anything is written: ERR_INVALID_TYPE, ERR_INVALID_DTYPE, ERR_INVALID_SHAPE, ERR_DETACHED,
  *   ERR_UNSUPPORTED (resizable buffer, options that exclude each other), ERR_OUT_OF_RANGE (option, or target on a weighted row), ERR_NON_FINITE
  *   (weight, advantage, log-probability), ERR_OVERLAP (a row that is both action and observation).
- * @throws NativeError when there is an addon and it cannot be loaded. Without one the float64 reference computes, after one warning.
+ * @throws NativeError when there is an addon and it cannot be loaded. Without one the float64 reference computes, after one warning. On a GPU
+ *   also ERR_CUDA_UNAVAILABLE, ERR_CUDA, ERR_CUDA_OUT_OF_MEMORY; ERR_DISPOSED is an ArgumentError.
  */
 export function echoLoss(input: EchoLossInput): EchoLossResult {
   const { block, rows, options, logprobsOut, entropiesOut: entropies } = prepareEchoLoss(WHERE, input);
@@ -31,7 +33,10 @@ export function echoLoss(input: EchoLossInput): EchoLossResult {
   const logprobs = logprobsOut ?? new Float32Array(T);
   const native = loadOrFallBack();
   if (native === undefined)
-    return echoLossResult(fallbackLoss({ ...block, rows, input, options, logprobs, entropies }), logprobs);
+    return echoLossResult(
+      fallbackLoss({ ...hostBlock(block), rows, input, options, logprobs, entropies }),
+      logprobs,
+    );
   const metrics = callNative(WHERE, () => {
     const vectors = nativeLossRows(WHERE, rows, input, options, () => {
       const result = new Float32Array(T);

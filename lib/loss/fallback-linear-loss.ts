@@ -1,13 +1,13 @@
 import { float32ToBfloat16 } from "../floats/float32-to-bfloat16.js";
-import type { NativeHead } from "../native/native-linear-loss.js";
 import { type FallbackLossInput, fallbackLoss } from "./fallback-loss.js";
 import { headLogits } from "./head-logits.js";
+import type { HostHead } from "./host-head.js";
 import type { LossTotals } from "./loss-totals.js";
 
 /** Arguments of `linearEchoLoss` that have been checked. */
 export interface FallbackLinearLossInput
   extends Pick<FallbackLossInput, "rows" | "input" | "options" | "logprobs" | "entropies"> {
-  head: NativeHead;
+  head: HostHead;
   /** [T, D], written; may be the input of the layer. */
   hiddenGradient: Float32Array | Uint16Array;
   /** [V, D] float32, added to. */

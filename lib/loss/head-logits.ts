@@ -1,9 +1,9 @@
-import type { NativeHead } from "../native/native-linear-loss.js";
+import type { HostHead } from "./host-head.js";
 import { widenLogits } from "./widen-logits.js";
 
 /** The layer and its input as float32, and the logits of some rows, [T, V]; the others stay 0. Sums are float64, rounded to float32 once. */
 export function headLogits(
-  head: NativeHead,
+  head: HostHead,
   rows: number,
   wanted: (row: number) => boolean,
 ): { hidden: Float32Array; weight: Float32Array; logits: Float32Array } {

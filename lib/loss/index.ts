@@ -1,3 +1,4 @@
+export { HostTensor } from "../tensors/host-tensor.js";
 export { groupAdvantages } from "./advantages.js";
 export type { AsyncLogitsBlock } from "./async-logits.js";
 export {
@@ -7,19 +8,25 @@ export {
   type GradientCheck,
 } from "./check-gradient.js";
 export type { LogitsBlock, LogitsDtype } from "./check-logits.js";
+export type { ComputeDevice } from "./compute-device.js";
+export type { DeviceLinearHead } from "./device-linear-head.js";
 export { echoLoss } from "./echo-loss.js";
 export { type EchoLossAsyncInput, echoLossAsync } from "./echo-loss-async.js";
 export type { EchoLossInput } from "./echo-loss-input.js";
 export type { EchoLossResult } from "./echo-loss-result.js";
-export { HostTensor } from "./host-tensor.js";
 export { type LambdaSchedule, lambdaSchedule } from "./lambda-schedule.js";
 export {
-  type LinearEchoLossInput,
+  type DeviceLinearEchoLossResult,
   type LinearEchoLossResult,
   linearEchoLoss,
 } from "./linear-echo-loss.js";
+export type { DeviceLinearEchoLossInput, LinearEchoLossInput } from "./linear-echo-loss-input.js";
 export type { LinearHead } from "./linear-head.js";
-export { type LinearTokenLogprobsInput, linearTokenLogprobs } from "./linear-token-logprobs.js";
+export {
+  type DeviceLinearTokenLogprobsInput,
+  type LinearTokenLogprobsInput,
+  linearTokenLogprobs,
+} from "./linear-token-logprobs.js";
 export type { LossOptions } from "./loss-options.js";
 export type { LossRows } from "./loss-rows.js";
 export type { LossTotals } from "./loss-totals.js";

@@ -1,3 +1,5 @@
+import type { ComputeDevice } from "./compute-device.js";
+
 /** A linear layer over the vocabulary without a bias, and its input: logits = hidden · weightᵀ. */
 export interface LinearHead {
   /** [T, D]: float32, or a Uint16Array of the bits of bfloat16 numbers. */
@@ -8,4 +10,6 @@ export interface LinearHead {
   hiddenSize: number;
   /** Most bytes of logits in memory at once, at least one row. Default 64 MiB. */
   maxLogitsBytes?: number;
+  /** Where to compute. Default: where the tensors are. */
+  device?: ComputeDevice;
 }

@@ -3,8 +3,10 @@ import { loadOrFallBack } from "../native/load-or-fall-back.js";
 import { checkLinearHead } from "./check-linear-head.js";
 import { checkRows } from "./check-rows.js";
 import { checkSkippableTargets } from "./check-skippable-targets.js";
+import type { DeviceLinearHead } from "./device-linear-head.js";
 import { fallbackLogprobs } from "./fallback-logprobs.js";
 import { headLogits } from "./head-logits.js";
+import { hostHead } from "./host-head.js";
 import type { LinearHead } from "./linear-head.js";
 import { nativeLogprobsOptions } from "./native-logprobs-options.js";
 import { resolveLossOptions } from "./resolve-loss-options.js";
@@ -17,6 +19,11 @@ export interface LinearTokenLogprobsInput
   extends LinearHead,
     Pick<TokenLogprobsInput, "targets" | "temperature" | "logitSoftcap" | "logprobsOut" | "entropiesOut"> {}
 
+/** The same on a GPU. */
+export interface DeviceLinearTokenLogprobsInput
+  extends DeviceLinearHead,
+    Pick<TokenLogprobsInput, "targets" | "temperature" | "logitSoftcap" | "logprobsOut" | "entropiesOut"> {}
+
 /**
  * `tokenLogprobs` on logits = hidden · weightᵀ without [T, V] logits in memory, [T] float32: rows go in chunks through one buffer, skipped ones
  * are left out. Bitwise equal to the log-probabilities `linearEchoLoss` reports for the same row.
@@ -25,7 +32,9 @@ export interface LinearTokenLogprobsInput
  * @throws NativeError when there is an addon and it cannot be loaded. Without one the float64 reference computes, after one warning, with all
  *   logits in memory.
  */
-export function linearTokenLogprobs(input: LinearTokenLogprobsInput): Float32Array {
+export function linearTokenLogprobs(
+  input: LinearTokenLogprobsInput | DeviceLinearTokenLogprobsInput,
+): Float32Array {
   const targets = checkRows(WHERE, "targets", input.targets, Int32Array, undefined, "[T]");
   const T = targets.length;
   const head = checkLinearHead(WHERE, input, T);
@@ -41,7 +50,7 @@ export function linearTokenLogprobs(input: LinearTokenLogprobsInput): Float32Arr
   const entropies = input.entropiesOut === undefined ? null : floats("entropiesOut", input.entropiesOut);
   const native = loadOrFallBack();
   if (native === undefined) {
-    const { logits } = headLogits(head, T, (t) => targets[t] >= 0);
+    const { logits } = headLogits(hostHead(head), T, (t) => targets[t] >= 0);
     const block = { logits, vocab: head.vocab, ld: head.vocab, dtype: "float32" as const };
     fallbackLogprobs(block, targets, { temperature, logitSoftcap }, logprobs, entropies);
   } else {

@@ -1,6 +1,8 @@
+import { holdMemory } from "../tensors/hold-memory.js";
 import { asyncCall } from "./async-call.js";
-import { type AsyncLogitsBlock, asyncLogits, holdLogits } from "./async-logits.js";
+import { type AsyncLogitsBlock, asyncLogits } from "./async-logits.js";
 import { fallbackLogprobs } from "./fallback-logprobs.js";
+import { hostBlock } from "./host-block.js";
 import { nativeLogprobsOptions } from "./native-logprobs-options.js";
 import { prepareTokenLogprobs } from "./prepare-token-logprobs.js";
 import type { TokenLogprobsInput } from "./token-logprobs-input.js";
@@ -24,7 +26,7 @@ export interface TokenLogprobsAsyncInput
 export async function tokenLogprobsAsync(input: TokenLogprobsAsyncInput): Promise<Float32Array> {
   const prepared = prepareTokenLogprobs(WHERE, { ...input, ...asyncLogits(WHERE, input) });
   const { block, targets, options, logprobsOut, entropiesOut } = prepared;
-  const memory = holdLogits(WHERE, block.logits);
+  const memory = ArrayBuffer.isView(block.logits) ? holdMemory(WHERE, "logits", block.logits) : null;
   type Outcome = [logprobs: Float32Array, entropies: Float32Array | null];
   const [logprobs, entropies] = await asyncCall<Outcome>(WHERE, input.signal, {
     native: (addon, done) =>
@@ -41,7 +43,7 @@ export async function tokenLogprobsAsync(input: TokenLogprobsAsyncInput): Promis
       const logprobs = new Float32Array(own.length);
       const entropies = entropiesOut === null ? null : new Float32Array(own.length);
       return () => {
-        fallbackLogprobs(block, own, options, logprobs, entropies);
+        fallbackLogprobs(hostBlock(block), own, options, logprobs, entropies);
         return [logprobs, entropies];
       };
     },

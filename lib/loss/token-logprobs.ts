@@ -1,6 +1,7 @@
 import { callNative } from "../native/call-native.js";
 import { loadOrFallBack } from "../native/load-or-fall-back.js";
 import { fallbackLogprobs } from "./fallback-logprobs.js";
+import { hostBlock } from "./host-block.js";
 import { nativeLogprobsOptions } from "./native-logprobs-options.js";
 import { prepareTokenLogprobs } from "./prepare-token-logprobs.js";
 import type { TokenLogprobsInput } from "./token-logprobs-input.js";
@@ -25,7 +26,7 @@ export function tokenLogprobs(input: TokenLogprobsInput): Float32Array {
   } = prepareTokenLogprobs(WHERE, input);
   const logprobs = logprobsOut ?? new Float32Array(targets.length);
   const native = loadOrFallBack();
-  if (native === undefined) fallbackLogprobs(block, targets, options, logprobs, entropies);
+  if (native === undefined) fallbackLogprobs(hostBlock(block), targets, options, logprobs, entropies);
   else
     callNative(WHERE, () =>
       native.tokenLogprobs(block, targets, nativeLogprobsOptions(options), logprobs, entropies),

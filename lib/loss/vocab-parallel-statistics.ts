@@ -4,6 +4,7 @@ import { checkLogits, type LogitsBlock } from "./check-logits.js";
 import { checkRows } from "./check-rows.js";
 import { checkVocabStart } from "./check-vocab-start.js";
 import { nativeLogprobsOptions } from "./native-logprobs-options.js";
+import { placeCall, placeTensor } from "./place-call.js";
 import { resolveLossOptions } from "./resolve-loss-options.js";
 import type { VocabStatistics } from "./vocab-statistics.js";
 
@@ -47,9 +48,11 @@ export function vocabParallelStatistics(input: VocabParallelStatisticsInput): Vo
     temperature,
   };
   const options = { ...nativeLogprobsOptions({ temperature, logitSoftcap }), vocabStart };
+  const place = placeCall(WHERE, input.logits, input.device);
+  const logits = placeTensor(WHERE, input.logits);
   const native = loadNative();
   callNative(WHERE, () =>
-    native.vocabStatistics({ logits: input.logits, dtype, vocab, ld }, targets, options, statistics),
+    native.vocabStatistics({ logits, dtype, vocab, ld, ...place }, targets, options, statistics),
   );
   return statistics;
 }

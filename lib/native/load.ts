@@ -1,14 +1,15 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { dirname } from "node:path";
 import { NativeError } from "../errors/native-error.js";
 import { addonPath } from "./addon-path.js";
 import type { NativeAddon } from "./native-addon.js";
 import { packageRoot } from "./package-root.js";
+import { packageVersion } from "./package-version.js";
 import { platformPackage, platformPackageNames } from "./platform-package.js";
 
 // native/addon/register.h holds the same number.
-const ABI_VERSION = 3;
+const ABI_VERSION = 4;
 const MEND = `Run \`npm run build:native\` in ${packageRoot()}; it needs g++, make and python3 and explains what is missing.`;
 
 let loaded: NativeAddon | undefined;
@@ -36,9 +37,7 @@ function checkEnvironment(addon: NativeAddon): void {
 function checkPackageVersion(path: string): void {
   const packaged = platformPackage();
   if (packaged === undefined || dirname(path) !== packaged.directory) return;
-  const { version } = JSON.parse(readFileSync(join(packageRoot(), "package.json"), "utf8")) as {
-    version: string;
-  };
+  const version = packageVersion();
   if (packaged.version !== version)
     throw new NativeError(
       "ERR_NATIVE_VERSION",

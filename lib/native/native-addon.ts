@@ -1,5 +1,6 @@
 import type { NativeAsync } from "./native-async.js";
 import type { NativeCore } from "./native-core.js";
+import type { NativeCuda } from "./native-cuda.js";
 import type { NativeGemm } from "./native-gemm.js";
 import type { NativeLinearLoss } from "./native-linear-loss.js";
 import type { NativeLoss } from "./native-loss.js";
@@ -10,6 +11,7 @@ import type { NativeOptim } from "./native-optim.js";
 export interface NativeAddon
   extends NativeAsync,
     NativeCore,
+    NativeCuda,
     NativeGemm,
     NativeLinearLoss,
     NativeLoss,

@@ -1,19 +1,25 @@
 import type { LossTotals } from "../loss/loss-totals.js";
 import type { ResolvedLossOptions } from "../loss/resolve-loss-options.js";
+import type { NativeDeviceMemory } from "./native-cuda.js";
 import type { NativeLossRows } from "./native-loss.js";
+
+/** Of the host or of a device; all tensors of one call lie in the same place. */
+type Tensor = Float32Array | Uint16Array | NativeDeviceMemory;
 
 /** A linear layer over the vocabulary and its input. */
 export interface NativeHead {
   /** [T, width] */
-  hidden: Float32Array | Uint16Array;
+  hidden: Tensor;
   hiddenDtype: "float32" | "bfloat16";
   /** [vocab, width] */
-  weight: Float32Array | Uint16Array;
+  weight: Tensor;
   weightDtype: "float32" | "bfloat16";
   vocab: number;
   width: number;
   /** Rows of logits in memory at once. */
   chunkRows: number;
+  /** Tensors of the host are copied to device 0 for the call, and what is written back. */
+  upload?: boolean;
 }
 
 /** The loss behind a linear layer as the addon sees it: memory safety is checked there, meaning in lib/loss. */
@@ -23,8 +29,8 @@ export interface NativeLinearLoss {
     head: NativeHead,
     rows: NativeLossRows,
     options: ResolvedLossOptions,
-    hiddenGradientOut: Float32Array | Uint16Array,
-    weightGradient: Float32Array | null,
+    hiddenGradientOut: Tensor,
+    weightGradient: Float32Array | NativeDeviceMemory | null,
     logprobsOut: Float32Array,
     entropiesOut: Float32Array | null,
   ): LossTotals;

@@ -1,5 +1,6 @@
 import type { LossTotals } from "../loss/loss-totals.js";
 import type { ResolvedLossOptions } from "../loss/resolve-loss-options.js";
+import type { NativeDeviceMemory } from "./native-cuda.js";
 
 /** Row vectors, [T] each. */
 export interface NativeLossRows {
@@ -18,10 +19,12 @@ export interface NativeLossRows {
 
 /** A block of logits, [T, ld]. */
 export interface NativeBlock {
-  logits: Float32Array | Uint16Array;
+  logits: Float32Array | Uint16Array | NativeDeviceMemory;
   dtype: "float32" | "bfloat16" | "float16";
   vocab: number;
   ld: number;
+  /** Logits of the host are copied to device 0 for the call, and their gradient back. */
+  upload?: boolean;
 }
 
 /** What a shard of the vocabulary, or all, say of each row, [T] each; native/loss/vocab_statistics.h. */

@@ -1,13 +1,4 @@
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { dirname } from "node:path";
-
-/** An installed optional package that holds the addon prebuilt for one platform. */
-export interface PlatformPackage {
-  name: string;
-  version: string;
-  directory: string;
-}
+import { type InstalledPackage, installedPackage } from "./installed-package.js";
 
 /** Names of the packages made for an operating system and processor, the C library of this process first; none where none is made. */
 export function platformPackageNames(platform: string, arch: string, glibc: boolean): string[] {
@@ -26,21 +17,10 @@ function hasGlibc(): boolean {
   return report.header?.glibcVersionRuntime !== undefined;
 }
 
-function read(name: string): PlatformPackage | undefined {
-  let manifest: string;
-  try {
-    manifest = createRequire(import.meta.url).resolve(`${name}/package.json`);
-  } catch {
-    return undefined;
-  }
-  const { version } = JSON.parse(readFileSync(manifest, "utf8")) as { version: string };
-  return { name, version, directory: dirname(manifest) };
-}
-
-/** The installed package for this machine, if there is one. Opens nothing native. */
-export function platformPackage(): PlatformPackage | undefined {
+/** The installed package with the addon for this machine, if there is one. Opens nothing native. */
+export function platformPackage(): InstalledPackage | undefined {
   const names = platformPackageNames(process.platform, process.arch, true);
-  const installed = names.map(read).filter((one) => one !== undefined);
+  const installed = names.map(installedPackage).filter((one) => one !== undefined);
   // The installer has chosen by C library; a report costs tens of milliseconds, so it is asked only after one that did not choose.
   if (installed.length < 2) return installed[0];
   return installed[hasGlibc() ? 0 : 1];

@@ -39,6 +39,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   echo::addon::register_core(env, exports);
   echo::addon::register_async(env, exports);
   echo::addon::register_host_memory(env, exports);
+  echo::addon::register_cuda(env, exports);
+  echo::addon::register_device_memory(env, exports);
   echo::addon::register_loss(env, exports);
   echo::addon::register_loss_async(env, exports);
   echo::addon::register_gemm(env, exports);

@@ -11,8 +11,8 @@ AsyncJob::AsyncJob(AsyncEnvironment& environment) : DispatchedJob(&environment),
 
 void AsyncJob::finish() { environment_.push_done(this); }
 
-void AsyncJob::fail(Napi::Env env, const char* where, Status status) {
-  const StatusError error = status_error(where, status);
+void AsyncJob::fail(Napi::Env env, const char* where, Status status, const CudaFailure& failure) {
+  const StatusError error = failure.status == Status::ok ? status_error(where, status) : cuda_error(where, status, failure);
   done_.Call({Napi::String::New(env, error.code), Napi::String::New(env, error.message)});
 }
 

@@ -6,9 +6,13 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <new>
+#include <utility>
 
 #include "../core/dispatcher.h"
 #include "../core/status.h"
+#include "../cuda/api.h"
+#include "checked.h"
 
 namespace echo::addon {
 
@@ -24,8 +28,8 @@ class AsyncJob : public DispatchedJob {
   virtual void deliver(Napi::Env env) = 0;
 
  protected:
-  // done(code, message) of a failure that `run` met.
-  void fail(Napi::Env env, const char* where, Status status);
+  // done(code, message) of a failure that `run` met, here or in the CUDA library.
+  void fail(Napi::Env env, const char* where, Status status, const CudaFailure& failure = {});
 
   Napi::FunctionReference done_;
 
@@ -64,5 +68,23 @@ class AsyncEnvironment {
   AsyncJob* done_ = nullptr;
   AsyncJob** done_end_ = &done_;
 };
+
+// Prepares a job from a call whose argument `done_index` is `done`, and queues it. The ticket, or undefined after throwing.
+template <typename Job>
+Napi::Value submit_job(const Napi::CallbackInfo& info, size_t done_index) {
+  const Napi::Env env = info.Env();
+  AsyncEnvironment& environment = AsyncEnvironment::of(env);
+  std::unique_ptr<Job> job(new (std::nothrow) Job(environment));
+  if (job == nullptr) {
+    check_status(env, "echo-grpo", Status::out_of_memory);
+    return env.Undefined();
+  }
+  if (!job->prepare(info)) return env.Undefined();
+  if (!info[done_index].IsFunction()) {
+    throw_error(env, "ERR_INVALID_TYPE", "[native] done: expected a function.");
+    return env.Undefined();
+  }
+  return environment.submit(env, std::move(job), info[done_index].As<Napi::Function>());
+}
 
 }  // namespace echo::addon

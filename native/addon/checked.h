@@ -8,6 +8,7 @@
 
 #include "../core/dtype.h"
 #include "../core/status.h"
+#include "../cuda/api.h"
 
 namespace echo::addon {
 
@@ -130,9 +131,18 @@ inline StatusError status_error(const char* where, Status status) {
   return {"ERR_NATIVE_STATUS", at + text + "."};
 }
 
-inline bool check_status(Napi::Env env, const char* where, Status status) {
+// What a failure of the CUDA library is called there.
+inline StatusError cuda_error(const char* where, Status status, const CudaFailure& failure) {
+  const std::string at = std::string("[native] ") + where + ": ";
+  if (status == Status::target_out_of_range) return {"ERR_OUT_OF_RANGE", at + failure.message + "."};
+  const char* code = status == Status::out_of_memory ? "ERR_CUDA_OUT_OF_MEMORY" : status == Status::unsupported ? "ERR_CUDA_UNSUPPORTED" : "ERR_CUDA";
+  return {code, at + failure.name + ": " + failure.message + "."};
+}
+
+// `failure`: of the CUDA library, its status `ok` where it was not called.
+inline bool check_status(Napi::Env env, const char* where, Status status, const CudaFailure& failure = {}) {
   if (status == Status::ok) return true;
-  const StatusError error = status_error(where, status);
+  const StatusError error = failure.status == Status::ok ? status_error(where, status) : cuda_error(where, status, failure);
   return throw_error(env, error.code, error.message);
 }
 

@@ -78,6 +78,21 @@ bool take_host_memory(Napi::Value value, HostMemory& out) {
   return true;
 }
 
+bool HeldArray::hold(Napi::Value memory_value, Napi::TypedArray array, const void* data, int64_t bytes) {
+  const Napi::Env env = array.Env();
+  if (memory_value.IsNull()) {
+    const Napi::Value buffer = array.ArrayBuffer();
+    if (buffer.IsArrayBuffer())
+      return throw_error(env, "ERR_UNSUPPORTED", "[native] logits: expected a SharedArrayBuffer or the addon's own memory.");
+    shared = Napi::Persistent(buffer.As<Napi::Object>());
+    return true;
+  }
+  if (!take_host_memory(memory_value, memory)) return false;
+  const uint8_t* const begin = static_cast<const uint8_t*>(data);
+  if (bytes == 0 || (begin >= memory->data() && begin + bytes <= memory->data() + memory->capacity())) return true;
+  return throw_error(env, "ERR_UNSUPPORTED", "[native] logits: they do not lie in the memory that was given.");
+}
+
 void register_host_memory(Napi::Env env, Napi::Object exports) {
   exports.Set("createHostMemory", Napi::Function::New(env, create_host_memory, "createHostMemory"));
   exports.Set("disposeHostMemory", Napi::Function::New(env, dispose_host_memory, "disposeHostMemory"));

@@ -5,6 +5,7 @@
 #include "../loss/token_logprobs.h"
 #include "checked.h"
 #include "loss_args.h"
+#include "placed_calls.h"
 #include "register.h"
 
 namespace echo::addon {
@@ -24,7 +25,9 @@ Napi::Value echo_loss_call(const Napi::CallbackInfo& info) {
   args.logprobs = logprobs.data;
   args.entropies = entropies.data;
   args.totals = &sums;
-  if (!check_status(env, "echoLoss", echo_loss(args))) return env.Undefined();
+  CudaFailure failure;
+  const Status status = echo_loss_at(block.place, args, &failure);
+  if (!check_status(env, "echoLoss", status, failure)) return env.Undefined();
   return totals_object(env, sums, args);
 }
 
@@ -39,7 +42,9 @@ Napi::Value token_logprobs_call(const Napi::CallbackInfo& info) {
     return env.Undefined();
   args.logprobs = logprobs.data;
   args.entropies = entropies.data;
-  check_status(env, "tokenLogprobs", token_logprobs(args));
+  CudaFailure failure;
+  const Status status = token_logprobs_at(block.place, args, &failure);
+  check_status(env, "tokenLogprobs", status, failure);
   return env.Undefined();
 }
 
@@ -66,7 +71,9 @@ Napi::Value vocab_statistics_call(const Napi::CallbackInfo& info) {
   args.targets = targets.data;
   args.temperature = static_cast<float>(temperature);
   args.logit_softcap = static_cast<float>(softcap);
-  check_status(env, "vocabStatistics", vocab_statistics(args));
+  CudaFailure failure;
+  const Status status = vocab_statistics_at(block.place, args, &failure);
+  check_status(env, "vocabStatistics", status, failure);
   return env.Undefined();
 }
 

@@ -81,19 +81,9 @@ bool take_block(Napi::Value value, int64_t rows, LogitsBlock& out) {
   const Napi::Value gradient = object.Get("gradientDtype");
   out.gradient_type = out.type;
   if (!gradient.IsUndefined() && !take_dtype(gradient, "gradientDtype", out.gradient_type)) return false;
-  const Napi::Value logits = object.Get("logits");
-  if (out.type == Dtype::float32) {
-    View<float> view;
-    if (!take(logits, "logits", rows * out.ld, view)) return false;
-    out.logits = view.data;
-    out.bytes = view.length * 4;
-    return true;
-  }
-  View<uint16_t> view;
-  if (!take(logits, "logits", rows * out.ld, view)) return false;
-  out.logits = view.data;
-  out.bytes = view.length * 2;
-  return true;
+  out.bytes = rows * out.ld * dtype_size(out.type);
+  if (object.Get("upload").ToBoolean().Value() && !out.place.upload(value.Env())) return false;
+  return out.place.take(object.Get("logits"), "logits", out.type, rows * out.ld, out.logits);
 }
 
 // { max, sum, targetLogits, weighted | null } of `rows` rows.

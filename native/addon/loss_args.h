@@ -7,11 +7,13 @@
 
 #include "../loss/echo_loss.h"
 #include "../loss/token_logprobs.h"
+#include "device_memory.h"
 
 namespace echo::addon {
 
 struct LogitsBlock {
-  void* logits = nullptr;
+  void* logits = nullptr;  // where `place` says
+  Place place;
   Dtype type = Dtype::float32;
   Dtype gradient_type = Dtype::float32;
   int64_t vocab = 0;
@@ -19,7 +21,8 @@ struct LogitsBlock {
   int64_t bytes = 0;
 };
 
-// { logits, dtype, vocab, ld, gradientDtype? } of `rows` rows: Float32Array, or the bits of 16-bit numbers in an Uint16Array. False after throwing.
+// { logits, dtype, vocab, ld, gradientDtype?, upload? } of `rows` rows: Float32Array, the bits of 16-bit numbers in an Uint16Array, or device
+// memory. False after throwing.
 bool take_block(Napi::Value value, int64_t rows, LogitsBlock& out);
 
 // { max, sum, targetLogits, weighted | null } of `rows` rows. False after throwing.

@@ -11,31 +11,22 @@
 #include "checked.h"
 #include "host_memory.h"
 #include "loss_args.h"
+#include "placed_calls.h"
 #include "register.h"
 
 namespace echo::addon {
 namespace {
 
-// What holds the logits until the job is over: the addon's own memory, or a SharedArrayBuffer, which nothing can detach.
+// What keeps the logits where they are until the job is over.
 struct HeldLogits {
-  HostMemory memory;
-  Napi::ObjectReference shared;
+  Place place;
+  HeldArray array;
 
   // `memory`: what createHostMemory returned, or null.
-  bool hold(Napi::Value memory_value, Napi::Value block_object, const LogitsBlock& block) {
-    const Napi::Env env = block_object.Env();
-    if (memory_value.IsNull()) {
-      const Napi::TypedArray view = block_object.As<Napi::Object>().Get("logits").As<Napi::TypedArray>();
-      const Napi::Value buffer = view.ArrayBuffer();
-      if (buffer.IsArrayBuffer())
-        return throw_error(env, "ERR_UNSUPPORTED", "[native] logits: expected a SharedArrayBuffer or the addon's own memory.");
-      shared = Napi::Persistent(buffer.As<Napi::Object>());
-      return true;
-    }
-    if (!take_host_memory(memory_value, memory)) return false;
-    const uint8_t* const begin = static_cast<const uint8_t*>(block.logits);
-    if (block.bytes == 0 || (begin >= memory->data() && begin + block.bytes <= memory->data() + memory->capacity())) return true;
-    return throw_error(env, "ERR_UNSUPPORTED", "[native] logits: they do not lie in the memory that was given.");
+  bool hold(Napi::Value memory, Napi::Value block_object, const LogitsBlock& block) {
+    place = block.place;
+    if (place.on_device()) return true;
+    return array.hold(memory, block_object.As<Napi::Object>().Get("logits").As<Napi::TypedArray>(), block.logits, block.bytes);
   }
 };
 
@@ -118,11 +109,11 @@ class EchoLossJob final : public AsyncJob {
 
   void run() override {
     status_ = log_ratios_ == nullptr ? Status::ok : measure_log_ratios();
-    if (status_ == Status::ok) status_ = echo_loss(args_);
+    if (status_ == Status::ok) status_ = echo_loss_at(held_.place, args_, &failure_);
   }
 
   void deliver(Napi::Env env) override {
-    if (status_ != Status::ok) return fail(env, "echoLossAsync", status_);
+    if (status_ != Status::ok) return fail(env, "echoLossAsync", status_, failure_);
     const Napi::Value logprobs = float_array(env, args_.logprobs, args_.rows);
     const Napi::Value entropies = float_array(env, args_.entropies, args_.rows);
     if (!logprobs.IsEmpty() && !entropies.IsEmpty())
@@ -148,7 +139,7 @@ class EchoLossJob final : public AsyncJob {
     logprobs.temperature = args_.temperature;
     logprobs.logit_softcap = args_.logit_softcap;
     logprobs.logprobs = args_.logprobs;
-    const Status status = token_logprobs(logprobs);
+    const Status status = token_logprobs_at(held_.place, logprobs, &failure_);
     if (status != Status::ok) return status;
     sequence_log_ratios({sequences_, boundaries_.data(), args_.action_weights, args_.logprobs, args_.old_logprobs, log_ratios_});
     args_.log_ratios = log_ratios_;
@@ -164,6 +155,7 @@ class EchoLossJob final : public AsyncJob {
   float* log_ratios_ = nullptr;
   int32_t* targets_of_actions_ = nullptr;
   Status status_ = Status::ok;
+  CudaFailure failure_{};
 };
 
 class TokenLogprobsJob final : public AsyncJob {
@@ -180,10 +172,10 @@ class TokenLogprobsJob final : public AsyncJob {
     return true;
   }
 
-  void run() override { status_ = token_logprobs(args_); }
+  void run() override { status_ = token_logprobs_at(held_.place, args_, &failure_); }
 
   void deliver(Napi::Env env) override {
-    if (status_ != Status::ok) return fail(env, "tokenLogprobsAsync", status_);
+    if (status_ != Status::ok) return fail(env, "tokenLogprobsAsync", status_, failure_);
     const Napi::Value logprobs = float_array(env, args_.logprobs, args_.rows);
     const Napi::Value entropies = float_array(env, args_.entropies, args_.rows);
     if (!logprobs.IsEmpty() && !entropies.IsEmpty()) done_.Call({env.Null(), logprobs, entropies});
@@ -194,31 +186,15 @@ class TokenLogprobsJob final : public AsyncJob {
   RowCopies rows_;
   TokenLogprobsArgs args_{};
   Status status_ = Status::ok;
+  CudaFailure failure_{};
 };
-
-// (block, rows or targets, options, entropies: boolean, memory | null, done): ticket
-template <typename Job>
-Napi::Value submit(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  AsyncEnvironment& environment = AsyncEnvironment::of(env);
-  std::unique_ptr<Job> job(new (std::nothrow) Job(environment));
-  if (job == nullptr) {
-    check_status(env, "echo-grpo", Status::out_of_memory);
-    return env.Undefined();
-  }
-  if (!job->prepare(info)) return env.Undefined();
-  if (!info[5].IsFunction()) {
-    throw_error(env, "ERR_INVALID_TYPE", "[native] done: expected a function.");
-    return env.Undefined();
-  }
-  return environment.submit(env, std::move(job), info[5].As<Napi::Function>());
-}
 
 }  // namespace
 
+// Of both: (block, rows or targets, options, entropies: boolean, memory | null, done): ticket
 void register_loss_async(Napi::Env env, Napi::Object exports) {
-  exports.Set("echoLossAsync", Napi::Function::New(env, submit<EchoLossJob>, "echoLossAsync"));
-  exports.Set("tokenLogprobsAsync", Napi::Function::New(env, submit<TokenLogprobsJob>, "tokenLogprobsAsync"));
+  exports.Set("echoLossAsync", Napi::Function::New(env, [](const Napi::CallbackInfo& info) { return submit_job<EchoLossJob>(info, 5); }, "echoLossAsync"));
+  exports.Set("tokenLogprobsAsync", Napi::Function::New(env, [](const Napi::CallbackInfo& info) { return submit_job<TokenLogprobsJob>(info, 5); }, "tokenLogprobsAsync"));
 }
 
 }  // namespace echo::addon

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { echoLoss } from "../../lib/loss/echo-loss.js";
 import { echoLossAsync } from "../../lib/loss/echo-loss-async.js";
-import { HostTensor } from "../../lib/loss/host-tensor.js";
 import { tokenLogprobs } from "../../lib/loss/token-logprobs.js";
 import { tokenLogprobsAsync } from "../../lib/loss/token-logprobs-async.js";
+import { HostTensor } from "../../lib/tensors/host-tensor.js";
 import { tiers, useTier } from "../native/each-tier.js";
 import { toBits } from "./half-precision.js";
 import { OPTION_VARIANTS } from "./option-variants.js";

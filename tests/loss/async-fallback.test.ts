@@ -4,7 +4,7 @@ import { describe, expect, it, vi } from "vitest";
 vi.stubEnv("ECHO_GRPO_FALLBACK", "1");
 const { echoLoss } = await import("../../lib/loss/echo-loss.js");
 const { echoLossAsync } = await import("../../lib/loss/echo-loss-async.js");
-const { HostTensor } = await import("../../lib/loss/host-tensor.js");
+const { HostTensor } = await import("../../lib/tensors/host-tensor.js");
 const { tokenLogprobs } = await import("../../lib/loss/token-logprobs.js");
 const { tokenLogprobsAsync } = await import("../../lib/loss/token-logprobs-async.js");
 const { OPTION_VARIANTS } = await import("./option-variants.js");

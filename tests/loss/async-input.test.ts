@@ -2,8 +2,8 @@ import { describe, expect, it } from "vitest";
 import { ArgumentError } from "../../lib/errors/argument-error.js";
 import { echoLoss } from "../../lib/loss/echo-loss.js";
 import { type EchoLossAsyncInput, echoLossAsync } from "../../lib/loss/echo-loss-async.js";
-import { HostTensor } from "../../lib/loss/host-tensor.js";
 import { tokenLogprobsAsync } from "../../lib/loss/token-logprobs-async.js";
+import { HostTensor } from "../../lib/tensors/host-tensor.js";
 import { detached, Growable, Resizable } from "../native/hostile-arrays.js";
 import { sequenceBlock } from "./sequence-block.js";
 

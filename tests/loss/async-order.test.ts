@@ -2,10 +2,10 @@ import { setImmediate as turn } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { echoLoss } from "../../lib/loss/echo-loss.js";
 import { type EchoLossAsyncInput, echoLossAsync } from "../../lib/loss/echo-loss-async.js";
-import { HostTensor } from "../../lib/loss/host-tensor.js";
 import { tokenLogprobs } from "../../lib/loss/token-logprobs.js";
 import { tokenLogprobsAsync } from "../../lib/loss/token-logprobs-async.js";
 import { loadNative } from "../../lib/native/load.js";
+import { HostTensor } from "../../lib/tensors/host-tensor.js";
 import { tiers, useTier } from "../native/each-tier.js";
 import { randomBlock } from "./random-block.js";
 

@@ -7,7 +7,7 @@ import { detached, Growable, Resizable } from "../native/hostile-arrays.js";
 const ROWS = 4;
 const VOCAB = 6;
 
-function good(): EchoLossInput & { oldLogprobs: Float32Array } {
+function good(): EchoLossInput & { logits: Float32Array; oldLogprobs: Float32Array } {
   return {
     logits: Float32Array.from({ length: ROWS * VOCAB }, (_, k) => Math.sin(k)),
     vocabSize: VOCAB,
@@ -214,7 +214,8 @@ describe("echoLoss refuses, before it writes anything,", () => {
   it.each(cases)("%s: %s", (_name, code, message, change) => {
     const input = { ...good(), logprobsOut: new Float32Array(ROWS).fill(7) };
     const bad = { ...input, ...change(input) } as unknown as EchoLossInput;
-    const before = bad.logits?.length > 0 ? bad.logits.slice() : undefined;
+    const logits = bad.logits as Float32Array | undefined;
+    const before = logits !== undefined && logits.length > 0 ? logits.slice() : undefined;
     let error: unknown;
     try {
       echoLoss(bad);

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { ArgumentError } from "../../lib/errors/argument-error.js";
-import { HostTensor } from "../../lib/loss/host-tensor.js";
 import { loadNative } from "../../lib/native/load.js";
 import type { NativeHostMemory } from "../../lib/native/native-async.js";
+import { HostTensor } from "../../lib/tensors/host-tensor.js";
 
 const refusal = (code: string, message: RegExp): Error =>
   expect.objectContaining({ code, message: expect.stringMatching(message) }) as Error;

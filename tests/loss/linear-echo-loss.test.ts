@@ -6,7 +6,9 @@ import { checkLossRows } from "../../lib/loss/check-loss-rows.js";
 import { echoLoss } from "../../lib/loss/echo-loss.js";
 import { fallbackLinearLoss } from "../../lib/loss/fallback-linear-loss.js";
 import { headLogits } from "../../lib/loss/head-logits.js";
-import { type LinearEchoLossInput, linearEchoLoss } from "../../lib/loss/linear-echo-loss.js";
+import { hostHead } from "../../lib/loss/host-head.js";
+import { linearEchoLoss } from "../../lib/loss/linear-echo-loss.js";
+import type { LinearEchoLossInput } from "../../lib/loss/linear-echo-loss-input.js";
 import { linearTokenLogprobs } from "../../lib/loss/linear-token-logprobs.js";
 import type { LossOptions } from "../../lib/loss/loss-options.js";
 import { referenceLoss } from "../../lib/loss/reference.js";
@@ -166,7 +168,7 @@ describe("linearEchoLoss", () => {
   it("is echoLoss on the logits, where these are the same", () => {
     const input = layer(40, 1, 90);
     // One product: no sum, so float64 logits rounded once are the kernel's.
-    const { logits } = headLogits(checkLinearHead("test", input, 40), 40, () => true);
+    const { logits } = headLogits(hostHead(checkLinearHead("test", input, 40)), 40, () => true);
     const materialised = echoLoss({ ...input, logits });
     const fused = linearEchoLoss(input);
     expect(fused.loss).toBe(materialised.loss);
@@ -303,7 +305,7 @@ describe("linearEchoLoss", () => {
       const hiddenGradient = input.hidden.slice();
       const weightGradient = new Float32Array(250);
       const logprobs = new Float32Array(18);
-      const head = checkLinearHead("test", { ...input, hidden: hiddenGradient }, 18);
+      const head = hostHead(checkLinearHead("test", { ...input, hidden: hiddenGradient }, 18));
       const metrics = fallbackLinearLoss({
         head,
         rows: checkLossRows("test", input, 18, 25),

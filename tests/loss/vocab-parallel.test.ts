@@ -247,7 +247,7 @@ describe("bad input", () => {
     expect(() => vocabParallelEchoLoss(given)).toThrow(
       expect.objectContaining({ code, message: expect.stringContaining("[vocabParallelEchoLoss]") }),
     );
-    expect([...given.logits]).toEqual(new Array(10).fill(0));
+    expect([...(given.logits as Float32Array)]).toEqual(new Array(10).fill(0));
   });
 
   it("is not merged", () => {

@@ -1,25 +1,16 @@
 import { ArgumentError } from "../errors/argument-error.js";
 import { NativeError } from "../errors/native-error.js";
+import type { FloatDtype } from "../floats/float-dtype.js";
 import { callNative } from "../native/call-native.js";
 import { loadOrFallBack } from "../native/load-or-fall-back.js";
 import type { NativeHostMemory } from "../native/native-async.js";
-import type { LogitsDtype } from "./check-logits.js";
+import { dtypeBytes } from "./dtype-bytes.js";
 import { hostMemory } from "./host-memory.js";
+import { tensorLength } from "./tensor-length.js";
 
 const WHERE = "HostTensor";
 /** The longest typed array of Node 20. */
 const LARGEST_LENGTH = 2 ** 32 - 1;
-const BYTES: Record<LogitsDtype, number> = { float32: 4, bfloat16: 2, float16: 2 };
-
-function lengthOf(shape: readonly number[]): number {
-  const length = Array.isArray(shape) ? shape.reduce((product: number, size) => product * size, 1) : 0;
-  const whole = Array.isArray(shape) && shape.every((size) => Number.isInteger(size) && size >= 1);
-  if (whole && shape.length > 0 && length <= LARGEST_LENGTH) return length;
-  throw new ArgumentError(
-    "ERR_INVALID_SHAPE",
-    `[${WHERE}] the shape is unusable: expected whole numbers from 1 with a product up to ${LARGEST_LENGTH}, got ${JSON.stringify(shape)}.`,
-  );
-}
 
 function allocate(bytes: number): { buffer: ArrayBufferLike; memory: NativeHostMemory | null } {
   const native = loadOrFallBack();
@@ -45,7 +36,7 @@ function allocate(bytes: number): { buffer: ArrayBufferLike; memory: NativeHostM
  * knows its size. `data` can be transferred away like any other view (Node itself refuses to post it to a worker); the tensor is then
  * unusable, a call under way is not disturbed.
  */
-export class HostTensor<Dtype extends LogitsDtype = "float32"> implements Disposable {
+export class HostTensor<Dtype extends FloatDtype = "float32"> implements Disposable {
   readonly shape: readonly number[];
   readonly dtype: Dtype;
   /** Elements: the product of `shape`. */
@@ -59,15 +50,11 @@ export class HostTensor<Dtype extends LogitsDtype = "float32"> implements Dispos
    *   addon and it cannot be loaded.
    */
   constructor(shape: readonly number[], dtype: Dtype = "float32" as Dtype) {
-    this.length = lengthOf(shape);
-    if (!Object.hasOwn(BYTES, dtype))
-      throw new ArgumentError(
-        "ERR_INVALID_DTYPE",
-        `[${WHERE}] the dtype is unusable: expected "float32", "bfloat16" or "float16", got ${String(dtype)}.`,
-      );
+    this.length = tensorLength(WHERE, shape, LARGEST_LENGTH);
+    const bytes = this.length * dtypeBytes(WHERE, dtype);
     this.shape = Object.freeze([...shape]);
     this.dtype = dtype;
-    const { buffer, memory } = allocate(this.length * BYTES[dtype]);
+    const { buffer, memory } = allocate(bytes);
     const data = dtype === "float32" ? new Float32Array(buffer) : new Uint16Array(buffer);
     if (memory) hostMemory.set(buffer, memory);
     this.#data = data as typeof this.data;

@@ -1,0 +1,75 @@
+// The one function that libecho_grpo_cuda.so exports, and what its table holds.
+#include "memory.h"
+#include "operations.h"
+
+namespace echo {
+namespace cuda {
+namespace {
+
+Status probe(CudaVersions* versions, CudaFailure* failure) {
+  *versions = {};
+  *failure = {};
+  int driver = 0, runtime = 0, devices = 0;
+  cudaDriverGetVersion(&driver);
+  cudaRuntimeGetVersion(&runtime);
+  versions->driver = driver;
+  versions->runtime = runtime;
+  const Status status = fail_unless_ok(cudaGetDeviceCount(&devices), failure);
+  if (status != Status::ok) return status;
+  versions->devices = devices;
+  return devices > 0 ? Status::ok : fail_unless_ok(cudaErrorNoDevice, failure);
+}
+
+Status describe(int32_t device, CudaDevice* out, CudaFailure* failure) {
+  *out = {};
+  return entry(device, failure, [&]() -> Status {
+    cudaDeviceProp properties;
+    Status status = fail_unless_ok(cudaGetDeviceProperties(&properties, device), failure);
+    if (status != Status::ok) return status;
+    size_t unused = 0, total = 0;
+    status = fail_unless_ok(cudaMemGetInfo(&unused, &total), failure);
+    if (status != Status::ok) return status;
+    std::snprintf(out->name, sizeof out->name, "%s", properties.name);
+    out->compute_capability = properties.major * 10 + properties.minor;
+    out->multiprocessors = properties.multiProcessorCount;
+    out->memory_bytes = static_cast<int64_t>(total);
+    out->free_bytes = static_cast<int64_t>(unused);
+    return Status::ok;
+  });
+}
+
+constexpr CudaApi table = {
+    cuda_api_version,
+    static_cast<int32_t>(sizeof(CudaApi)),
+    probe,
+    describe,
+    allocate,
+    release,
+    inspect,
+    copy_from_host,
+    copy_to_host,
+    copy_on_device,
+    fill_zero,
+    create_stream,
+    destroy_stream,
+    synchronize,
+    run_echo_loss,
+    run_token_logprobs,
+    run_vocab_statistics,
+    run_linear_echo_loss,
+    run_linear_token_logprobs,
+    create_optimizer,
+    destroy_optimizer,
+    set_optimizer_step,
+    optimizer_step,
+    optimizer_result,
+    grad_norm,
+};
+
+}  // namespace
+}  // namespace cuda
+}  // namespace echo
+
+extern "C" __attribute__((visibility("default"))) const echo::CudaApi* echo_grpo_cuda_api(int32_t version) {
+  return version == echo::cuda_api_version ? &echo::cuda::table : nullptr;
+}

@@ -1,0 +1,94 @@
+// Entries of the table that compute: every address that is said to be device memory is looked at before anything is launched.
+#pragma once
+
+#include "entry.h"
+
+#if __has_include("../loss/cuda_loss.h")
+#include "../loss/cuda_loss.h"
+#define ECHO_HAS_CUDA_LOSS
+#endif
+#if __has_include("../model/cuda_linear_loss.h")
+#include "../model/cuda_linear_loss.h"
+#define ECHO_HAS_CUDA_HEAD
+#endif
+#if __has_include("../optim/cuda_optimizer.h")
+#include "../optim/cuda_optimizer.h"
+#define ECHO_HAS_CUDA_OPTIMIZER
+#endif
+
+namespace echo {
+namespace cuda {
+
+inline Status check_tensor(const CudaCall& call, const char* name, const void* memory, int64_t rows, int64_t columns, Dtype type,
+                           CudaFailure* failure) {
+  return check_device_memory(call, name, memory, tensor_bytes(rows, columns, dtype_size(type)), failure);
+}
+
+inline Status check_head(const CudaCall& call, const HeadWeight& weight, const void* hidden, Dtype hidden_type, int64_t rows, CudaFailure* failure) {
+  const Status status = check_tensor(call, "weight", weight.values, weight.vocab, weight.width, weight.type, failure);
+  return status != Status::ok ? status : check_tensor(call, "hidden", hidden, rows, weight.width, hidden_type, failure);
+}
+
+#ifdef ECHO_HAS_CUDA_LOSS
+inline Status run_echo_loss(const CudaCall* call, const EchoLossArgs* args, CudaFailure* failure) {
+  return entry(call->device, failure, [&]() -> Status {
+    const Status status = check_tensor(*call, "logits", args->logits, args->rows, args->ld, args->logits_type, failure);
+    return status != Status::ok ? status : cuda_echo_loss(*call, *args, failure);
+  });
+}
+
+inline Status run_token_logprobs(const CudaCall* call, const TokenLogprobsArgs* args, CudaFailure* failure) {
+  return entry(call->device, failure, [&]() -> Status {
+    const Status status = check_tensor(*call, "logits", args->logits, args->rows, args->ld, args->logits_type, failure);
+    return status != Status::ok ? status : cuda_token_logprobs(*call, *args, failure);
+  });
+}
+
+inline Status run_vocab_statistics(const CudaCall* call, const VocabStatisticsArgs* args, CudaFailure* failure) {
+  return entry(call->device, failure, [&]() -> Status {
+    const Status status = check_tensor(*call, "logits", args->logits, args->rows, args->ld, args->logits_type, failure);
+    return status != Status::ok ? status : cuda_vocab_statistics(*call, *args, failure);
+  });
+}
+#else
+inline constexpr decltype(CudaApi::echo_loss) run_echo_loss = nullptr;
+inline constexpr decltype(CudaApi::token_logprobs) run_token_logprobs = nullptr;
+inline constexpr decltype(CudaApi::vocab_statistics) run_vocab_statistics = nullptr;
+#endif
+
+#ifdef ECHO_HAS_CUDA_HEAD
+inline Status run_linear_echo_loss(const CudaCall* call, const LinearLossArgs* args, CudaFailure* failure) {
+  return entry(call->device, failure, [&]() -> Status {
+    const HeadWeight& weight = args->weight;
+    Status status = check_head(*call, weight, args->hidden, args->hidden_type, args->rows, failure);
+    if (status == Status::ok)
+      status = check_tensor(*call, "hidden_gradient", args->hidden_gradient, args->rows, weight.width, args->hidden_type, failure);
+    if (status == Status::ok && args->weight_gradient != nullptr)
+      status = check_tensor(*call, "weight_gradient", args->weight_gradient, weight.vocab, weight.width, Dtype::float32, failure);
+    return status != Status::ok ? status : cuda_linear_echo_loss(*call, *args, failure);
+  });
+}
+
+inline Status run_linear_token_logprobs(const CudaCall* call, const LinearLogprobsArgs* args, CudaFailure* failure) {
+  return entry(call->device, failure, [&]() -> Status {
+    const Status status = check_head(*call, args->weight, args->hidden, args->hidden_type, args->rows, failure);
+    return status != Status::ok ? status : cuda_linear_token_logprobs(*call, *args, failure);
+  });
+}
+#else
+inline constexpr decltype(CudaApi::linear_echo_loss) run_linear_echo_loss = nullptr;
+inline constexpr decltype(CudaApi::linear_token_logprobs) run_linear_token_logprobs = nullptr;
+#endif
+
+#ifdef ECHO_HAS_CUDA_OPTIMIZER
+#else
+inline constexpr decltype(CudaApi::create_optimizer) create_optimizer = nullptr;
+inline constexpr decltype(CudaApi::destroy_optimizer) destroy_optimizer = nullptr;
+inline constexpr decltype(CudaApi::set_optimizer_step) set_optimizer_step = nullptr;
+inline constexpr decltype(CudaApi::optimizer_step) optimizer_step = nullptr;
+inline constexpr decltype(CudaApi::optimizer_result) optimizer_result = nullptr;
+inline constexpr decltype(CudaApi::grad_norm) grad_norm = nullptr;
+#endif
+
+}  // namespace cuda
+}  // namespace echo
