@@ -139,6 +139,8 @@ describe("imports", () => {
     ["errors", ["errors"]],
     ["random", ["random", "errors"]],
     ["floats", ["floats", "errors"]],
+    ["tensors", ["tensors", "native", "floats", "errors"]],
+    ["cuda", ["cuda", "tensors", "native", "floats", "errors"]],
     ["sandbox", ["sandbox", "errors", "native", "random"]],
     ["environments", ["environments", "sandbox", "tokens", "tasks", "errors", "random"]],
     ["agent", ["agent", "tokens", "errors", "random"]],
@@ -208,8 +210,11 @@ describe("imports", () => {
       ({ calls, strings }) =>
         calls.some((call) => loads.includes(call)) || strings.some((text) => text === "bindings"),
     );
-    // platform-package.ts resolves a package.json, as Node would resolve the package, and opens nothing.
-    expect(loaders.map(({ path }) => path)).toEqual(["lib/native/load.ts", "lib/native/platform-package.ts"]);
+    // installed-package.ts resolves a package.json, as Node would resolve the package, and opens nothing.
+    expect(loaders.map(({ path }) => path)).toEqual([
+      "lib/native/installed-package.ts",
+      "lib/native/load.ts",
+    ]);
     const names = sources.filter(({ strings }) => strings.some((text) => /\w\.node$/.test(text)));
     expect(names.filter(({ part }) => part !== "native").map(({ path }) => path)).toEqual([]);
     const spawners = sources.filter(({ packages }) => packages.some((name) => /child_process$/.test(name)));

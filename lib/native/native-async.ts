@@ -1,11 +1,7 @@
 import type { LossTotals } from "../loss/loss-totals.js";
 import type { ResolvedLossOptions } from "../loss/resolve-loss-options.js";
+import type { NativeHostMemory } from "./native-host-memory.js";
 import type { NativeBlock, NativeLossRows } from "./native-loss.js";
-
-/** Memory of the addon's own, zeroed and 64-byte aligned, with an ArrayBuffer over it. A job on it keeps it whatever becomes of either. */
-export interface NativeHostMemory {
-  readonly buffer: ArrayBuffer;
-}
 
 /** Called once, from the event loop: with a code and a message when the job failed, else with null and the results. */
 export type NativeDone<Results extends unknown[]> = (

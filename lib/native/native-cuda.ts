@@ -1,4 +1,4 @@
-import type { NativeHostMemory } from "./native-async.js";
+import type { NativeHostMemory } from "./native-host-memory.js";
 
 /** Device memory: owned, foreign, or a part of either. A job on it keeps it. */
 export interface NativeDeviceMemory {

@@ -1,6 +1,6 @@
 import { types } from "node:util";
 import { ArgumentError } from "../errors/argument-error.js";
-import type { NativeHostMemory } from "../native/native-async.js";
+import type { NativeHostMemory } from "../native/native-host-memory.js";
 import { hostMemory } from "./host-memory.js";
 
 /**

@@ -3,7 +3,7 @@ import { NativeError } from "../errors/native-error.js";
 import type { FloatDtype } from "../floats/float-dtype.js";
 import { callNative } from "../native/call-native.js";
 import { loadOrFallBack } from "../native/load-or-fall-back.js";
-import type { NativeHostMemory } from "../native/native-async.js";
+import type { NativeHostMemory } from "../native/native-host-memory.js";
 import { dtypeBytes } from "./dtype-bytes.js";
 import { hostMemory } from "./host-memory.js";
 import { tensorLength } from "./tensor-length.js";

@@ -26,12 +26,10 @@ inline Status describe_failure(Status status, CudaFailure* failure) {
   }
 }
 
-// work(): Status, with `device` current.
+// work(): Status.
 template <typename Work>
-Status entry(int32_t device, CudaFailure* failure, Work work) {
+Status entry(CudaFailure* failure, Work work) {
   *failure = {};
-  const OnDevice current(device, failure);
-  if (current.status() != Status::ok) return current.status();
   try {
     return describe_failure(work(), failure);
   } catch (const std::bad_alloc&) {
@@ -39,6 +37,15 @@ Status entry(int32_t device, CudaFailure* failure, Work work) {
   } catch (const std::exception& error) {
     return fail_with(failure, Status::cuda, 0, "cudaErrorUnknown", error.what());
   }
+}
+
+// The same with `device` current.
+template <typename Work>
+Status entry(int32_t device, CudaFailure* failure, Work work) {
+  return entry(failure, [&]() -> Status {
+    const OnDevice current(device, failure);
+    return current.status() != Status::ok ? current.status() : work();
+  });
 }
 
 inline Status inspect_address(const void* address, CudaPointer* out, CudaFailure* failure) {

@@ -81,6 +81,58 @@ inline constexpr decltype(CudaApi::linear_token_logprobs) run_linear_token_logpr
 #endif
 
 #ifdef ECHO_HAS_CUDA_OPTIMIZER
+inline Status check_gradient(const CudaCall& call, const AdamWTensor& tensor, CudaFailure* failure) {
+  if (tensor.bfloat16_grad != nullptr)
+    return check_tensor(call, "a bfloat16 gradient", tensor.bfloat16_grad, tensor.size, 1, Dtype::bfloat16, failure);
+  return check_tensor(call, "a gradient", tensor.grad, tensor.size, 1, Dtype::float32, failure);
+}
+
+inline Status check_parameter(const CudaCall& call, const AdamWTensor& tensor, CudaFailure* failure) {
+  Status status = check_gradient(call, tensor, failure);
+  const auto check = [&](const char* name, const void* memory, Dtype type) {
+    if (status == Status::ok) status = check_tensor(call, name, memory, tensor.size, 1, type, failure);
+  };
+  check("a parameter", tensor.value, Dtype::float32);
+  check("a first moment", tensor.first_moment, Dtype::float32);
+  check("a second moment", tensor.second_moment, Dtype::float32);
+  if (tensor.bfloat16_value != nullptr) check("a bfloat16 parameter", tensor.bfloat16_value, Dtype::bfloat16);
+  return status;
+}
+
+inline Status create_optimizer(const CudaCall* call, const AdamWTensor* tensors, int64_t count, CudaOptimizer** out, CudaFailure* failure) {
+  *out = nullptr;
+  return entry(call->device, failure, [&]() -> Status {
+    for (int64_t i = 0; i < count; i++) {
+      const Status status = check_parameter(*call, tensors[i], failure);
+      if (status != Status::ok) return status;
+    }
+    return cuda_create_optimizer(*call, tensors, count, out, failure);
+  });
+}
+
+inline void destroy_optimizer(CudaOptimizer* optimizer) { cuda_destroy_optimizer(optimizer); }
+
+inline Status set_optimizer_step(CudaOptimizer* optimizer, int64_t step, CudaFailure* failure) {
+  return entry(failure, [&] { return cuda_set_optimizer_step(optimizer, step, failure); });
+}
+
+inline Status optimizer_step(CudaOptimizer* optimizer, const CudaCall* call, const AdamWArgs* args, double max_norm, CudaFailure* failure) {
+  return entry(call->device, failure, [&] { return cuda_optimizer_step(optimizer, *call, *args, max_norm, failure); });
+}
+
+inline Status optimizer_result(CudaOptimizer* optimizer, CudaStepResult* out, CudaFailure* failure) {
+  return entry(failure, [&] { return cuda_optimizer_result(optimizer, out, failure); });
+}
+
+inline Status grad_norm(const CudaCall* call, const AdamWTensor* tensors, int64_t count, double* norm, CudaFailure* failure) {
+  return entry(call->device, failure, [&]() -> Status {
+    for (int64_t i = 0; i < count; i++) {
+      const Status status = check_gradient(*call, tensors[i], failure);
+      if (status != Status::ok) return status;
+    }
+    return cuda_grad_norm(*call, tensors, count, norm, failure);
+  });
+}
 #else
 inline constexpr decltype(CudaApi::create_optimizer) create_optimizer = nullptr;
 inline constexpr decltype(CudaApi::destroy_optimizer) destroy_optimizer = nullptr;

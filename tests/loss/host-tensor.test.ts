@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { ArgumentError } from "../../lib/errors/argument-error.js";
 import { loadNative } from "../../lib/native/load.js";
-import type { NativeHostMemory } from "../../lib/native/native-async.js";
+import type { NativeHostMemory } from "../../lib/native/native-host-memory.js";
 import { HostTensor } from "../../lib/tensors/host-tensor.js";
 
 const refusal = (code: string, message: RegExp): Error =>

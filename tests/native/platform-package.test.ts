@@ -115,7 +115,7 @@ describe.skipIf(!built || name === undefined)("the addon's places", () => {
   };
 
   beforeAll(() => {
-    for (const part of ["loss", "floats", "native", "errors", "tokens", "random"])
+    for (const part of ["loss", "cuda", "tensors", "floats", "native", "errors", "tokens", "random"])
       cpSync(join(root, "dist", part), join(directory, "dist", part), { recursive: true });
     cpSync(join(root, "package.json"), join(directory, "package.json"));
   });
