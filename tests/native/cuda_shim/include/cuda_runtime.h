@@ -87,14 +87,15 @@ struct Memory {
   std::map<char*, size_t> taken, unused; // by address
   std::set<Stream*> streams;
   std::map<char*, size_t> pinned;
+  std::map<char*, int> devices;          // of what is taken
   Stream default_stream;
-  int device = 0;
   size_t bytes = 0, most_bytes = 0;
   long launches = 0;
   int draining = 0;
   cudaError_t last = cudaSuccess;
 };
 inline Memory memory;
+inline thread_local int current_device = 0;
 inline std::recursive_mutex mutex;
 
 inline long environment_number(const char* name, long otherwise) {
@@ -194,11 +195,11 @@ inline cudaError_t cudaGetDeviceCount(int* count) {
 }
 inline cudaError_t cudaSetDevice(int device) {
   if (device < 0 || device >= cuda_shim::device_count()) return cuda_shim::remember(cudaErrorInvalidDevice);
-  cuda_shim::memory.device = device;
+  cuda_shim::current_device = device;
   return cudaSuccess;
 }
 inline cudaError_t cudaGetDevice(int* device) {
-  *device = cuda_shim::memory.device;
+  *device = cuda_shim::current_device;
   return cudaSuccess;
 }
 inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* out, int device) {
@@ -258,6 +259,7 @@ inline cudaError_t cudaMalloc(void** out, size_t bytes) {
     memory.used += size;
   }
   memory.taken[at] = size;
+  memory.devices[at] = current_device;
   memory.bytes += size;
   if (memory.bytes > memory.most_bytes) memory.most_bytes = memory.bytes;
   // What was there before must not look like a result.
@@ -318,7 +320,7 @@ inline cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* out, const vo
     const auto found = std::prev(next);
     if (static_cast<const char*>(p) < found->first + found->second) {
       out->type = cudaMemoryTypeDevice;
-      out->device = 0;
+      out->device = memory.devices[found->first];
       out->devicePointer = const_cast<void*>(p);
       return cudaSuccess;
     }

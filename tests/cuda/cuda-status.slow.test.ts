@@ -1,0 +1,264 @@
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { CudaStatus } from "../../lib/cuda/cuda-status.js";
+import { askCuda, built, runCudaProcess } from "./cuda-process.js";
+import { emulatedLibrary } from "./emulated-library.js";
+
+const root = join(import.meta.dirname, "../..");
+const work = mkdtempSync(join(tmpdir(), "echo-grpo-cuda-status-"));
+let emulated: string;
+
+beforeAll(async () => {
+  emulated = await emulatedLibrary();
+}, 600_000);
+afterAll(() => rmSync(work, { recursive: true, force: true }));
+
+const status = (library: string, env: Record<string, string> = {}): CudaStatus =>
+  askCuda<CudaStatus>(library, "say(cudaStatus())", { env });
+
+/** A library of a few lines. */
+function compile(name: string, source: string): string {
+  const file = join(work, `${name}.c`);
+  const library = join(work, `${name}.so`);
+  writeFileSync(file, source);
+  execFileSync("gcc", ["-shared", "-fPIC", file, "-o", library], { stdio: "pipe" });
+  return library;
+}
+
+describe.skipIf(!built)("cudaStatus", () => {
+  it("describes every device", () => {
+    expect(status(emulated, { ECHO_CUDA_SHIM_DEVICES: "2", ECHO_CUDA_SHIM_MIB: "64" })).toEqual({
+      available: true,
+      reason: "available",
+      message: "CUDA 13.0 on Emulated device 0 (device 0), Emulated device 1 (device 1).",
+      driverVersion: "13.0",
+      runtimeVersion: "13.0",
+      devices: [0, 1].map((index) => ({
+        index,
+        name: `Emulated device ${index}`,
+        computeCapability: "9.0",
+        multiprocessors: 4,
+        memoryBytes: 64 * 2 ** 20,
+        freeBytes: 64 * 2 ** 20,
+      })),
+    });
+  });
+
+  it("counts what is in use", () => {
+    const free = askCuda<number[]>(
+      emulated,
+      `const bytes = () => cudaStatus().devices[0].freeBytes;
+       const before = bytes();
+       const tensor = new DeviceTensor([1024, 1024]);
+       const during = bytes();
+       tensor.dispose();
+       new DeviceTensor([1]).toHost();
+       say([before - during, before - bytes() < 2 ** 20 ? 0 : 1]);`,
+    );
+    expect(free).toEqual([4 * 2 ** 20, 0]);
+  });
+
+  it.each([
+    [
+      "no-driver",
+      { ECHO_CUDA_SHIM_ERROR: "35", ECHO_CUDA_SHIM_DRIVER: "0" },
+      /no NVIDIA driver.*CUDA 13\.0/,
+      {},
+    ],
+    [
+      "driver-too-old",
+      { ECHO_CUDA_SHIM_ERROR: "35", ECHO_CUDA_SHIM_DRIVER: "12080" },
+      /too old: expected one for CUDA 13\.0, got one for 12\.8/,
+      { driverVersion: "12.8" },
+    ],
+    [
+      "no-device",
+      { ECHO_CUDA_SHIM_ERROR: "100" },
+      /no device.*none at all.*nvidia-smi/,
+      { driverVersion: "13.0" },
+    ],
+    [
+      "no-device",
+      { ECHO_CUDA_SHIM_CAPABILITY: "75" },
+      /Emulated device 0 is of compute capability 7\.5/,
+      { driverVersion: "13.0" },
+    ],
+    ["load-failed", { ECHO_CUDA_SHIM_ERROR: "719" }, /CUDA does not start: cudaErrorLaunchFailure/, {}],
+  ])("%s %j", (reason, env, message, versions) => {
+    expect(status(emulated, env)).toMatchObject({
+      available: false,
+      reason,
+      message: expect.stringMatching(message) as string,
+      runtimeVersion: "13.0",
+      devices: [],
+      ...versions,
+    });
+  });
+
+  it("no-library: names the place, the command and the package", () => {
+    expect(status("/nowhere/lib.so")).toEqual({
+      available: false,
+      reason: "no-library",
+      message: expect.stringContaining(
+        "there is no file /nowhere/lib.so, which ECHO_GRPO_CUDA_LIBRARY names",
+      ),
+      devices: [],
+    });
+  });
+
+  it("load-failed: a relative path, no library, a library without the function, no addon", () => {
+    const text = join(work, "text.so");
+    writeFileSync(text, "this is not a library");
+    for (const [library, message, env] of [
+      ["lib.so", /expected an absolute path, got "lib\.so"/, {}],
+      [text, /does not load: .*text\.so.*npm run build:cuda/, {}],
+      [compile("other", "int other(void) { return 1; }"), /undefined symbol: echo_grpo_cuda_api/, {}],
+      [emulated, /the native addon.*ECHO_GRPO_FALLBACK is 1/, { ECHO_GRPO_FALLBACK: "1" }],
+    ] as const)
+      expect(status(library, env)).toMatchObject({
+        available: false,
+        reason: "load-failed",
+        message: expect.stringMatching(message) as string,
+      });
+  });
+
+  it("abi-mismatch: a library that has no such interface, or one of another size", () => {
+    const none = compile("none", "const void* echo_grpo_cuda_api(int version) { return 0; }");
+    const other = "static const int table[256] = {1, 24};";
+    const small = compile("small", `${other} const void* echo_grpo_cuda_api(int version) { return table; }`);
+    for (const [library, message] of [
+      [none, /expected interface 1, which the library does not have/],
+      [small, /expected interface 1 of \d+ bytes, got 1 of 24/],
+    ] as const)
+      expect(status(library)).toMatchObject({
+        available: false,
+        reason: "abi-mismatch",
+        message: expect.stringMatching(message) as string,
+      });
+  });
+
+  it("is what calls refuse with", () => {
+    const env = { ECHO_CUDA_SHIM_ERROR: "100" };
+    const { message } = status(emulated, env);
+    const errors = askCuda<{ name: string; code: string; message: string }[]>(
+      emulated,
+      `say([refused(() => new DeviceTensor([1])), refused(() => new DeviceStream()),
+        refused(() => echoLoss({ logits: new Float32Array(5), ...rowsOf(1, 5), device: "cuda" }))])`,
+      { env },
+    );
+    expect(errors).toHaveLength(3);
+    for (const error of errors) {
+      expect(error).toMatchObject({ name: "NativeError", code: "ERR_CUDA_UNAVAILABLE" });
+      expect(error.message).toContain(message);
+    }
+  });
+
+  it("without the addon, says so: tensors on a device cannot exist there", () => {
+    const errors = askCuda<{ code: string; message: string }[]>(
+      emulated,
+      "say([refused(() => new DeviceTensor([1])), refused(() => tokenLogprobs({ logits: new Float32Array(5), targets: new Int32Array(1), device: 'cuda' }))])",
+      { env: { ECHO_GRPO_FALLBACK: "1" } },
+    );
+    for (const error of errors) {
+      expect(error.code).toBe("ERR_CUDA_UNAVAILABLE");
+      expect(error.message).toMatch(/ECHO_GRPO_FALLBACK is 1/);
+    }
+  });
+});
+
+describe.skipIf(!built)("the library", () => {
+  // The loader keeps a list of what a process has opened.
+  const opened = (source: string): string[] =>
+    askCuda<string[]>(
+      emulated,
+      `import { readFileSync } from "node:fs";
+       const opened = () => readFileSync("/proc/self/maps", "utf8").includes(process.env.ECHO_GRPO_CUDA_LIBRARY) ? "open" : "closed";
+       ${source}`,
+    );
+
+  it("is opened by the first call that needs it, not by the loss", () => {
+    expect(
+      opened(
+        `const said = [opened()];
+         echoLoss({ logits: values(3, 5), ...rowsOf(3, 5) });
+         await echoLossAsync({ logits: new HostTensor([3, 5]), ...rowsOf(3, 5), device: "cpu" });
+         said.push(opened());
+         new DeviceTensor([1]);
+         say([...said, opened()]);`,
+      ),
+    ).toEqual(["closed", "closed", "open"]);
+  });
+
+  it("is found where the build puts it, and in the package of the same version", () => {
+    const home = join(work, "home");
+    for (const folder of ["build/Release", "node_modules/echo-grpo-cuda-linux-x64-gnu"])
+      execFileSync("mkdir", ["-p", join(home, folder)]);
+    const version = (
+      JSON.parse(execFileSync("cat", [join(root, "package.json")], { encoding: "utf8" })) as {
+        version: string;
+      }
+    ).version;
+    symlinkSync(join(root, "build/Release/echo_grpo.node"), join(home, "build/Release/echo_grpo.node"));
+    execFileSync("cp", ["-r", join(root, "dist"), join(root, "package.json"), home]);
+    const ask = (): CudaStatus => {
+      const { stdout, stderr } = spawnSync(
+        process.execPath,
+        [
+          "--input-type=module",
+          "-e",
+          `import { cudaStatus } from "${home}/dist/cuda/index.js"; console.log(JSON.stringify(cudaStatus()));`,
+        ],
+        { encoding: "utf8", env: { ...process.env, ECHO_GRPO_CUDA_LIBRARY: "" } },
+      );
+      expect(stderr).toBe("");
+      return JSON.parse(stdout) as CudaStatus;
+    };
+    expect(ask()).toMatchObject({
+      reason: "no-library",
+      message: expect.stringMatching(
+        /build\/Release\/libecho_grpo_cuda\.so, or the package echo-grpo-cuda-linux-x64-gnu.*npm run build:cuda/,
+      ) as string,
+    });
+    const modules = join(home, "node_modules/echo-grpo-cuda-linux-x64-gnu");
+    const manifest = (of: string): void =>
+      writeFileSync(
+        join(modules, "package.json"),
+        JSON.stringify({ name: "echo-grpo-cuda-linux-x64-gnu", version: of }),
+      );
+    manifest("0.0.1");
+    symlinkSync(emulated, join(modules, "libecho_grpo_cuda.so"));
+    expect(ask()).toMatchObject({
+      reason: "abi-mismatch",
+      message: expect.stringMatching(/another version.*got 0\.0\.1/) as string,
+    });
+    manifest(version);
+    expect(ask()).toMatchObject({ available: true });
+    symlinkSync(join(work, "none.so"), join(home, "build/Release/libecho_grpo_cuda.so"));
+    expect(ask()).toMatchObject({
+      reason: "abi-mismatch",
+      message: expect.stringMatching(/build\/Release/) as string,
+    });
+  });
+});
+
+const real = join(root, "build/Release/libecho_grpo_cuda.so");
+const toolkit = spawnSync("nvcc", ["--version"]).status === 0;
+if (!toolkit && !existsSync(real))
+  console.warn("NOT VERIFIED: that the real libecho_grpo_cuda.so loads (nvcc is not on this machine)");
+
+describe.skipIf(!built || (!toolkit && !existsSync(real)))("the real library", () => {
+  it("loads without a driver, and says what is missing; with one it finds the devices", () => {
+    if (toolkit)
+      execFileSync(process.execPath, [join(root, "scripts/build-cuda.mjs")], { cwd: root, stdio: "pipe" });
+    const driver = spawnSync("nvidia-smi", ["-L"]).status === 0;
+    const { status: exit, signal, stdout, stderr } = runCudaProcess(real, "say(cudaStatus())");
+    expect({ exit, signal, stderr }).toEqual({ exit: 0, signal: null, stderr: "" });
+    const found = JSON.parse(stdout) as CudaStatus;
+    expect(found.runtimeVersion).toMatch(/^1[3-9]\.\d$/);
+    if (driver) expect(found).toMatchObject({ available: true });
+    else expect(["no-driver", "driver-too-old", "no-device"]).toContain(found.reason);
+  }, 1_200_000);
+});
