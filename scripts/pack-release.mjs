@@ -23,7 +23,9 @@ try {
   const [{ files }] = npm(["pack", "--dry-run", "--json", "--ignore-scripts"], root);
   for (const { path } of files) cpSync(join(root, path), join(work, path));
   const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-  const names = readdirSync(join(root, "npm")).map(
+  // The CUDA library is for those who ask for it: nobody else is to download it.
+  const folders = readdirSync(join(root, "npm")).filter((folder) => !folder.startsWith("cuda-"));
+  const names = folders.map(
     (folder) => JSON.parse(readFileSync(join(root, "npm", folder, "package.json"), "utf8")).name,
   );
   manifest.optionalDependencies = Object.fromEntries(names.sort().map((name) => [name, manifest.version]));

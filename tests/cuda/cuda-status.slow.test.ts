@@ -1,13 +1,12 @@
-import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { CudaStatus } from "../../lib/cuda/cuda-status.js";
-import { askCuda, built, runCudaProcess } from "./cuda-process.js";
+import { askCuda, built } from "./cuda-process.js";
 import { emulatedLibrary } from "./emulated-library.js";
 
-const root = join(import.meta.dirname, "../..");
 const work = mkdtempSync(join(tmpdir(), "echo-grpo-cuda-status-"));
 let emulated: string;
 
@@ -167,98 +166,4 @@ describe.skipIf(!built)("cudaStatus", () => {
       expect(error.message).toMatch(/ECHO_GRPO_FALLBACK is 1/);
     }
   });
-});
-
-describe.skipIf(!built)("the library", () => {
-  // The loader keeps a list of what a process has opened.
-  const opened = (source: string): string[] =>
-    askCuda<string[]>(
-      emulated,
-      `import { readFileSync } from "node:fs";
-       const opened = () => readFileSync("/proc/self/maps", "utf8").includes(process.env.ECHO_GRPO_CUDA_LIBRARY) ? "open" : "closed";
-       ${source}`,
-    );
-
-  it("is opened by the first call that needs it, not by the loss", () => {
-    expect(
-      opened(
-        `const said = [opened()];
-         echoLoss({ logits: values(3, 5), ...rowsOf(3, 5) });
-         await echoLossAsync({ logits: new HostTensor([3, 5]), ...rowsOf(3, 5), device: "cpu" });
-         said.push(opened());
-         new DeviceTensor([1]);
-         say([...said, opened()]);`,
-      ),
-    ).toEqual(["closed", "closed", "open"]);
-  });
-
-  it("is found where the build puts it, and in the package of the same version", () => {
-    const home = join(work, "home");
-    for (const folder of ["build/Release", "node_modules/echo-grpo-cuda-linux-x64-gnu"])
-      execFileSync("mkdir", ["-p", join(home, folder)]);
-    const version = (
-      JSON.parse(execFileSync("cat", [join(root, "package.json")], { encoding: "utf8" })) as {
-        version: string;
-      }
-    ).version;
-    symlinkSync(join(root, "build/Release/echo_grpo.node"), join(home, "build/Release/echo_grpo.node"));
-    execFileSync("cp", ["-r", join(root, "dist"), join(root, "package.json"), home]);
-    const ask = (): CudaStatus => {
-      const { stdout, stderr } = spawnSync(
-        process.execPath,
-        [
-          "--input-type=module",
-          "-e",
-          `import { cudaStatus } from "${home}/dist/cuda/index.js"; console.log(JSON.stringify(cudaStatus()));`,
-        ],
-        { encoding: "utf8", env: { ...process.env, ECHO_GRPO_CUDA_LIBRARY: "" } },
-      );
-      expect(stderr).toBe("");
-      return JSON.parse(stdout) as CudaStatus;
-    };
-    expect(ask()).toMatchObject({
-      reason: "no-library",
-      message: expect.stringMatching(
-        /build\/Release\/libecho_grpo_cuda\.so, or the package echo-grpo-cuda-linux-x64-gnu.*npm run build:cuda/,
-      ) as string,
-    });
-    const modules = join(home, "node_modules/echo-grpo-cuda-linux-x64-gnu");
-    const manifest = (of: string): void =>
-      writeFileSync(
-        join(modules, "package.json"),
-        JSON.stringify({ name: "echo-grpo-cuda-linux-x64-gnu", version: of }),
-      );
-    manifest("0.0.1");
-    symlinkSync(emulated, join(modules, "libecho_grpo_cuda.so"));
-    expect(ask()).toMatchObject({
-      reason: "abi-mismatch",
-      message: expect.stringMatching(/another version.*got 0\.0\.1/) as string,
-    });
-    manifest(version);
-    expect(ask()).toMatchObject({ available: true });
-    symlinkSync(join(work, "none.so"), join(home, "build/Release/libecho_grpo_cuda.so"));
-    expect(ask()).toMatchObject({
-      reason: "abi-mismatch",
-      message: expect.stringMatching(/build\/Release/) as string,
-    });
-  });
-});
-
-const real = join(root, "build/Release/libecho_grpo_cuda.so");
-const toolkit = spawnSync("nvcc", ["--version"]).status === 0;
-if (!toolkit && !existsSync(real))
-  console.warn("NOT VERIFIED: that the real libecho_grpo_cuda.so loads (nvcc is not on this machine)");
-
-describe.skipIf(!built || (!toolkit && !existsSync(real)))("the real library", () => {
-  it("loads without a driver, and says what is missing; with one it finds the devices", () => {
-    if (toolkit)
-      execFileSync(process.execPath, [join(root, "scripts/build-cuda.mjs")], { cwd: root, stdio: "pipe" });
-    const driver = spawnSync("nvidia-smi", ["-L"]).status === 0;
-    const { status: exit, signal, stdout, stderr } = runCudaProcess(real, "say(cudaStatus())");
-    expect({ exit, signal, stderr }).toEqual({ exit: 0, signal: null, stderr: "" });
-    const found = JSON.parse(stdout) as CudaStatus;
-    expect(found.runtimeVersion).toMatch(/^1[3-9]\.\d$/);
-    if (driver) expect(found).toMatchObject({ available: true });
-    else expect(["no-driver", "driver-too-old", "no-device"]).toContain(found.reason);
-  }, 1_200_000);
 });

@@ -82,6 +82,17 @@ describe("platformPackageNames", () => {
       expect(manifest.libc).toEqual([library === "gnu" ? "glibc" : "musl"]);
     }
   });
+
+  it("the CUDA library's has the version too", () => {
+    const manifest = JSON.parse(readFileSync(join(root, "npm/cuda-linux-x64-gnu/package.json"), "utf8"));
+    expect(manifest).toMatchObject({
+      name: "echo-grpo-cuda-linux-x64-gnu",
+      version,
+      os: ["linux"],
+      cpu: ["x64"],
+    });
+    expect(manifest).not.toHaveProperty("scripts");
+  });
 });
 
 describe.skipIf(!built || name === undefined)("the addon's places", () => {
