@@ -22,9 +22,9 @@ const foreign = [...text.matchAll(/NEEDED\s+(\S+)/g)]
   .map(([, file]) => file)
   .filter((file) => !/^(lib(c|m|dl|rt|pthread)\.|ld-)/.test(file));
 if (foreign.length > 0) fail(`the library needs ${foreign.join(", ")}: expected the C library alone.`);
-const exported = [...text.matchAll(/^[0-9a-f]{16} g .* (?!\*UND\*)\S+\s+[0-9a-f]{16}\s+\S+\s+(\S+)$/gm)].map(
-  ([, symbol]) => symbol,
-);
+const exported = execFileSync("nm", ["-D", "--defined-only", library], { encoding: "utf8" })
+  .split("\n")
+  .flatMap((line) => /^[0-9a-f]+ [A-Z] ([^@\s]+)/.exec(line)?.[1] ?? []);
 if (exported.join() !== "echo_grpo_cuda_api")
   fail(`the library exports ${exported.join(", ") || "nothing"}: expected echo_grpo_cuda_api alone.`);
 const versions = [...text.matchAll(/GLIBC_2\.(\d+)/g)].map(([, minor]) => Number(minor));
