@@ -62,7 +62,8 @@ struct Device {
   FiberStack scheduler;
 };
 
-inline Device device;
+// Never destroyed: another thread may be at work when the process ends.
+inline Device& device = *new Device();
 
 [[noreturn]] inline void fail(const char* what) {
   std::fprintf(stderr, "cuda_shim: %s (block %u, thread %u)\n", what, blockIdx.x, threadIdx.x);

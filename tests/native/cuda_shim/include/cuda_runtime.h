@@ -94,9 +94,10 @@ struct Memory {
   int draining = 0;
   cudaError_t last = cudaSuccess;
 };
-inline Memory memory;
+// Never destroyed: another thread may be at work when the process ends.
+inline Memory& memory = *new Memory();
 inline thread_local int current_device = 0;
-inline std::recursive_mutex mutex;
+inline std::recursive_mutex& mutex = *new std::recursive_mutex();
 
 inline long environment_number(const char* name, long otherwise) {
   const char* value = std::getenv(name);
