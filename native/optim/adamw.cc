@@ -1,8 +1,7 @@
 #include "adamw.h"
 
-#include <cmath>
-
 #include "../core/thread_pool.h"
+#include "adamw_factors.h"
 #include "optim_kernels.h"
 #include "tensor_blocks.h"
 
@@ -23,7 +22,7 @@ void run_step(void* context, int64_t begin, int64_t end, int) {
     const int64_t at = job.blocks->offset(block, i);
     const AdamWTensor& t = job.args->tensors[i];
     AdamWFactors factors = job.factors;
-    factors.decay = static_cast<float>(1.0 - job.args->learning_rate * t.weight_decay);
+    factors.decay = adamw_decay(job.args->learning_rate, t.weight_decay);
     const int64_t n = TensorBlocks::length(t.size, at);
     float* p = t.value + at;
     float* m = t.first_moment + at;
@@ -40,18 +39,7 @@ Status adamw_step(const AdamWArgs& args) {
   if (args.count < 0 || args.step < 1) return Status::invalid_argument;
   const TensorBlocks blocks(args.count, [&](int64_t i) { return args.tensors[i].size; });
   if (!blocks.allocated()) return Status::out_of_memory;
-  StepJob job{&args, &blocks, &active_optim_kernels(), {}};
-  const double step = static_cast<double>(args.step);
-  // 1 - beta^step without cancellation while beta^step is near 1.
-  const double correction1 = -std::expm1(step * std::log(args.beta1));
-  const double correction2 = -std::expm1(step * std::log(args.beta2));
-  job.factors.first_weight = static_cast<float>(1.0 - args.beta1);
-  job.factors.beta2 = static_cast<float>(args.beta2);
-  job.factors.second_weight = static_cast<float>(1.0 - args.beta2);
-  job.factors.root_correction = static_cast<float>(std::sqrt(correction2));
-  job.factors.eps = static_cast<float>(args.eps);
-  job.factors.step_size = static_cast<float>(args.learning_rate / correction1);
-  job.factors.grad_scale = static_cast<float>(args.grad_scale);
+  StepJob job{&args, &blocks, &active_optim_kernels(), adamw_factors(args, args.step)};
   parallel_for(blocks.count(), 4, run_step, &job);
   return Status::ok;
 }

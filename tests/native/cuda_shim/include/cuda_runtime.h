@@ -74,8 +74,13 @@ namespace cuda_shim {
 struct Stream {
   std::deque<std::function<void()>> work;
 };
+// A place in the work of a stream, from when an event was recorded there.
+struct Mark {
+  Stream* stream;
+  bool reached = false;
+};
 struct Event {
-  bool recorded = false;
+  std::shared_ptr<Mark> last;  // null: never recorded
 };
 
 constexpr size_t device_range = size_t{4} << 30;  // of addresses
@@ -127,16 +132,20 @@ inline bool is_pinned(const void* p) {
   return static_cast<const char*>(p) < found->first + found->second;
 }
 inline Stream& stream_of(void* stream) { return stream == nullptr ? memory.default_stream : *static_cast<Stream*>(stream); }
-inline void drain(Stream& stream) {
+// Up to the mark, if given: what comes after stays put off.
+inline void drain(Stream& stream, const Mark* until = nullptr) {
   if (stream.work.empty()) return;
   // Work that waits for an event drains another stream.
   if (memory.draining++ == 0) open_memory(true);
-  while (!stream.work.empty()) {
+  while (!stream.work.empty() && (until == nullptr || !until->reached)) {
     std::function<void()> next = std::move(stream.work.front());
     stream.work.pop_front();
     next();
   }
   if (--memory.draining == 0) open_memory(false);
+}
+inline void reach(const Mark& mark) {
+  if (!mark.reached) drain(*mark.stream, &mark);
 }
 
 }  // namespace cuda_shim
@@ -364,23 +373,22 @@ inline cudaError_t cudaEventDestroy(cudaEvent_t event) {
   delete event;
   return cudaSuccess;
 }
-// An event is where its stream was when it was recorded; that is reached by draining the stream.
 inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   const std::lock_guard<std::recursive_mutex> lock(cuda_shim::mutex);
-  event->recorded = false;
-  cuda_shim::stream_of(stream).work.push_back([event] { event->recorded = true; });
+  auto mark = std::make_shared<cuda_shim::Mark>(cuda_shim::Mark{&cuda_shim::stream_of(stream)});
+  mark->stream->work.push_back([mark] { mark->reached = true; });
+  event->last = std::move(mark);
   return cudaSuccess;
 }
 inline cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   const std::lock_guard<std::recursive_mutex> lock(cuda_shim::mutex);
-  for (cudaStream_t stream : cuda_shim::memory.streams)
-    if (!event->recorded) cuda_shim::drain(*stream);
-  if (!event->recorded) cuda_shim::drain(cuda_shim::memory.default_stream);
+  if (event->last != nullptr) cuda_shim::reach(*event->last);
   return cudaSuccess;
 }
+// For what was recorded when it is called, whatever is recorded later.
 inline cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   const std::lock_guard<std::recursive_mutex> lock(cuda_shim::mutex);
-  cuda_shim::stream_of(stream).work.push_back([event] { cudaEventSynchronize(event); });
+  if (event->last != nullptr) cuda_shim::stream_of(stream).work.push_back([mark = event->last] { cuda_shim::reach(*mark); });
   return cudaSuccess;
 }
 
