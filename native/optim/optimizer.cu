@@ -119,13 +119,13 @@ struct CudaOptimizer {
 };
 
 Status cuda_create_optimizer(const CudaCall& call, const AdamWTensor* tensors, int64_t count, CudaOptimizer** out, CudaFailure* failure) {
-  if (out == nullptr) return refuse("there is nowhere to put the optimiser", failure);
+  if (out == nullptr) return refuse(failure, "there is nowhere to put the optimiser");
   *out = nullptr;
   CudaOptimizer* const optimizer = new (std::nothrow) CudaOptimizer();
-  if (optimizer == nullptr) return no_memory(failure);
+  if (optimizer == nullptr) return describe_failure(Status::out_of_memory, failure);
   optimizer->device = call.device;
   Status status = optimizer->table.fill(tensors, count, false, failure);
-  if (status == Status::ok && !optimizer->weight_decays.reserve(count + 1)) status = no_memory(failure);
+  if (status == Status::ok && !optimizer->weight_decays.reserve(count + 1)) status = describe_failure(Status::out_of_memory, failure);
   if (status != Status::ok) {
     delete optimizer;
     return status;
@@ -154,7 +154,7 @@ void cuda_destroy_optimizer(CudaOptimizer* optimizer) {
 }
 
 Status cuda_set_optimizer_step(CudaOptimizer* optimizer, int64_t step, CudaFailure* failure) {
-  if (optimizer == nullptr || step < 0) return refuse("the number of updates so far is negative", failure);
+  if (optimizer == nullptr || step < 0) return refuse(failure, "the number of updates so far is negative");
   const OnDevice device(optimizer->device, failure);
   if (device.status() != Status::ok) return device.status();
   const Status status = optimizer->look(failure);
@@ -163,9 +163,9 @@ Status cuda_set_optimizer_step(CudaOptimizer* optimizer, int64_t step, CudaFailu
 }
 
 Status cuda_optimizer_step(CudaOptimizer* optimizer, const CudaCall& call, const AdamWArgs& args, double max_norm, CudaFailure* failure) {
-  if (optimizer == nullptr || call.device != optimizer->device) return refuse("the optimiser is on another device", failure);
-  if (!(args.grad_scale > 0) || std::isinf(args.grad_scale)) return refuse("grad_scale is not a finite number above 0", failure);
-  if (!(max_norm > 0)) return refuse("max_norm is not above 0", failure);
+  if (optimizer == nullptr || call.device != optimizer->device) return refuse(failure, "the optimiser is on another device");
+  if (!(args.grad_scale > 0) || std::isinf(args.grad_scale)) return refuse(failure, "grad_scale is not a finite number above 0");
+  if (!(max_norm > 0)) return refuse(failure, "max_norm is not above 0");
   const OnDevice device(call.device, failure);
   if (device.status() != Status::ok) return device.status();
   const Status status = optimizer->look(failure);
@@ -173,7 +173,7 @@ Status cuda_optimizer_step(CudaOptimizer* optimizer, const CudaCall& call, const
 }
 
 Status cuda_optimizer_result(CudaOptimizer* optimizer, CudaStepResult* out, CudaFailure* failure) {
-  if (optimizer == nullptr || out == nullptr) return refuse("there is no optimiser, or nowhere to put its result", failure);
+  if (optimizer == nullptr || out == nullptr) return refuse(failure, "there is no optimiser, or nowhere to put its result");
   const OnDevice device(optimizer->device, failure);
   if (device.status() != Status::ok) return device.status();
   const Status status = optimizer->look(failure);
@@ -182,7 +182,7 @@ Status cuda_optimizer_result(CudaOptimizer* optimizer, CudaStepResult* out, Cuda
 }
 
 Status cuda_grad_norm(const CudaCall& call, const AdamWTensor* tensors, int64_t count, double* norm, CudaFailure* failure) {
-  if (norm == nullptr) return refuse("there is nowhere to put the norm", failure);
+  if (norm == nullptr) return refuse(failure, "there is nowhere to put the norm");
   TensorTable table;
   Status status = table.fill(tensors, count, true, failure);
   if (status != Status::ok) return status;

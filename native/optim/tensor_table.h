@@ -4,16 +4,13 @@
 #include <cstdint>
 #include <limits>
 
-#include "../cuda/runtime.h"
+#include "../cuda/entry.h"
 #include "../model/buffer.h"
 #include "adamw.h"
 #include "cuda/optimizer_table.h"
 
 namespace echo {
 namespace cuda {
-
-inline Status refuse(const char* what, CudaFailure* failure) { return fail_with(failure, Status::invalid_argument, 0, "", what); }
-inline Status no_memory(CudaFailure* failure) { return fail_with(failure, Status::out_of_memory, 0, "", "out of memory of the host"); }
 
 // Whether element `first`, of `element` bytes, begins where a vector may. There is nothing to say of no array.
 inline bool aligned_from(const void* array, int32_t first, uintptr_t element, uintptr_t vector) {
@@ -55,16 +52,16 @@ class TensorTable {
  public:
   Status fill(const AdamWTensor* tensors, int64_t count, bool gradient_only, CudaFailure* failure) {
     if (count < 0 || (count > 0 && tensors == nullptr) || count > std::numeric_limits<int32_t>::max())
-      return refuse("the number of tensors is unusable", failure);
+      return refuse(failure, "the number of tensors is unusable");
     count_ = count;
     chunks_ = 0;
     for (int64_t i = 0; i < count; i++) {
       const char* fault = fault_of(tensors[i], gradient_only);
-      if (fault != nullptr) return refuse(fault, failure);
+      if (fault != nullptr) return refuse(failure, fault);
       chunks_ += (tensors[i].size + chunk_elements - 1) / chunk_elements;
-      if (chunks_ > most_blocks) return refuse("the tensors have more elements than one launch can reach", failure);
+      if (chunks_ > most_blocks) return refuse(failure, "the tensors have more elements than one launch can reach");
     }
-    if (!tensors_.reserve(count + 1) || !chunk_table_.reserve(chunks_ + 1)) return no_memory(failure);
+    if (!tensors_.reserve(count + 1) || !chunk_table_.reserve(chunks_ + 1)) return describe_failure(Status::out_of_memory, failure);
     int64_t chunk = 0;
     for (int64_t i = 0; i < count; i++) {
       const AdamWTensor& t = tensors[i];
