@@ -104,6 +104,16 @@ inline Memory& memory = *new Memory();
 inline thread_local int current_device = 0;
 inline std::recursive_mutex& mutex = *new std::recursive_mutex();
 
+// For another library of the same process, which has only addresses of streams (fake_cublaslt.cc): where the rest is, in the environment.
+struct Shared {
+  Stream* default_stream;
+  std::recursive_mutex* mutex;
+};
+#if !defined(ECHO_CUDA_SHIM_GUEST)
+inline Shared shared{&memory.default_stream, &mutex};
+inline const int is_shared = setenv("ECHO_CUDA_SHIM_SHARED", std::to_string(reinterpret_cast<uintptr_t>(&shared)).c_str(), 1);
+#endif
+
 inline long environment_number(const char* name, long otherwise) {
   const char* value = std::getenv(name);
   return value == nullptr || *value == 0 ? otherwise : std::atol(value);
