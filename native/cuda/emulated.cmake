@@ -8,3 +8,8 @@ target_compile_options(echo_grpo_cuda_emulated PRIVATE ${flags} -x c++)
 target_include_directories(echo_grpo_cuda_emulated BEFORE PRIVATE ${CMAKE_SOURCE_DIR}/tests/native/cuda_shim/include)
 target_link_options(echo_grpo_cuda_emulated PRIVATE -Wl,--version-script=${CMAKE_SOURCE_DIR}/native/cuda/exports.map,-Bsymbolic)
 target_link_libraries(echo_grpo_cuda_emulated PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
+
+# What stands in for cuBLASLt there: ECHO_GRPO_CUBLASLT has to name it.
+add_library(fake_cublaslt SHARED EXCLUDE_FROM_ALL tests/native/cuda_shim/fake_cublaslt.cc)
+target_compile_options(fake_cublaslt PRIVATE -fvisibility=hidden)
+target_include_directories(fake_cublaslt BEFORE PRIVATE ${CMAKE_SOURCE_DIR}/tests/native/cuda_shim/include)

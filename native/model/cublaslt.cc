@@ -58,7 +58,7 @@ const char* take_functions(void* from, LtApi& api) {
 
 Status refuse_missing(const char* what, CudaFailure* failure) {
   char message[sizeof CudaFailure{}.message];
-  std::snprintf(message, sizeof message, "no cuBLASLt: %s. Install it (pip: nvidia-cublas; or the CUDA toolkit), or name its file by ECHO_GRPO_CUBLASLT",
+  std::snprintf(message, sizeof message, "no cuBLASLt: %.99s. Install it (pip: nvidia-cublas; or the CUDA toolkit), or name its file by ECHO_GRPO_CUBLASLT",
                 what);
   return fail_with(failure, Status::unsupported, 0, "cublasLt", message);
 }
@@ -72,9 +72,9 @@ Status open_library(Library& all, CudaFailure* failure) {
   else
     for (const char* name : names)
       if (opened == nullptr) opened = dlopen(name, RTLD_NOW | RTLD_LOCAL);
-  char what[128];
+  char what[100];
   if (opened == nullptr) {
-    if (by_name) std::snprintf(what, sizeof what, "ECHO_GRPO_CUBLASLT is no library by its full path: %.70s", named);
+    if (by_name) std::snprintf(what, sizeof what, "not a library by its full path: %.60s", named);
     else std::snprintf(what, sizeof what, "looked for %s and %s", names[0], names[1]);
     return refuse_missing(what, failure);
   }

@@ -33,7 +33,8 @@ export async function emulatedLibrary(): Promise<string> {
   };
   const hash = createHash("sha256").update(JSON.stringify(cuda));
   for (const file of [...filesBelow(join(root, "native")), ...filesBelow(shim)])
-    if (/\.(cu|h|map)$/.test(file)) hash.update(`${relative(root, file)}\0`).update(readFileSync(file));
+    if (/\.(cu|h|map)$/.test(file) || cuda.units.includes(relative(root, file)))
+      hash.update(`${relative(root, file)}\0`).update(readFileSync(file));
   const folder = join(root, "build", "cuda-emulated");
   const library = join(folder, `${hash.digest("hex").slice(0, 16)}.so`);
   if (existsSync(library)) return library;
