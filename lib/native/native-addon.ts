@@ -1,6 +1,7 @@
 import type { NativeAsync } from "./native-async.js";
 import type { NativeCore } from "./native-core.js";
 import type { NativeCuda } from "./native-cuda.js";
+import type { NativeDeviceOptim } from "./native-device-optim.js";
 import type { NativeGemm } from "./native-gemm.js";
 import type { NativeLinearLoss } from "./native-linear-loss.js";
 import type { NativeLoss } from "./native-loss.js";
@@ -12,6 +13,7 @@ export interface NativeAddon
   extends NativeAsync,
     NativeCore,
     NativeCuda,
+    NativeDeviceOptim,
     NativeGemm,
     NativeLinearLoss,
     NativeLoss,

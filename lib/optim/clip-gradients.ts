@@ -1,7 +1,13 @@
+import { DeviceTensor } from "../cuda/device-tensor.js";
 import { ArgumentError } from "../errors/argument-error.js";
 import { callNative } from "../native/call-native.js";
+import { loadNative } from "../native/load.js";
 import { loadOrFallBack } from "../native/load-or-fall-back.js";
+import { clipFactor } from "./clip-factor.js";
 import { fallbackOptim } from "./fallback-optim.js";
+
+type HostGradients = readonly (Float32Array | Uint16Array)[];
+type DeviceGradients = readonly DeviceTensor<"float32" | "bfloat16">[];
 
 export interface ClipResult {
   /** Euclidean norm over all gradients; NaN or infinite when an entry is. */
@@ -10,23 +16,44 @@ export interface ClipResult {
   clipFactor: number;
 }
 
+const WHERE = "clipGradients";
+
+function deviceNorm(grads: DeviceGradients): number {
+  for (const [i, grad] of grads.entries()) {
+    if (!(grad instanceof DeviceTensor))
+      throw new ArgumentError(
+        "ERR_UNSUPPORTED",
+        `[${WHERE}] grads[${i}] is not where the others are: expected a DeviceTensor, got an array of the host.`,
+      );
+    if (!["float32", "bfloat16"].includes(grad.dtype))
+      throw new ArgumentError(
+        "ERR_INVALID_DTYPE",
+        `[${WHERE}] grads[${i}] has the wrong element type: expected float32 or bfloat16, got ${String(grad.dtype)}.`,
+      );
+  }
+  const memories = grads.map((grad) => grad.memory(WHERE));
+  const bfloat16 = Uint16Array.from(grads, ({ dtype }) => (dtype === "bfloat16" ? 1 : 0));
+  return callNative(WHERE, () => loadNative().deviceGradNorm(memories, bfloat16));
+}
+
 /**
  * The global norm of some gradients, float32 or the bits of bfloat16 numbers (float64, fixed order: the same on any number of threads) and the factor that brings it down to
  * `maxGradNorm`. Nothing is written: `AdamW` applies the factor as it reads the gradients.
  *
+ * Of tensors on one device and stream too: computed there, to about 2^-44; waits for it.
+ *
  * @param maxGradNorm above 0; infinity never clips.
- * @throws ArgumentError ERR_OUT_OF_RANGE, ERR_INVALID_TYPE, ERR_INVALID_DTYPE, ERR_DETACHED, ERR_UNSUPPORTED.
+ * @throws ArgumentError ERR_OUT_OF_RANGE, ERR_INVALID_TYPE, ERR_INVALID_DTYPE, ERR_DETACHED, ERR_UNSUPPORTED, ERR_DISPOSED. NativeError ERR_CUDA.
  */
-export function clipGradients(
-  grads: readonly (Float32Array | Uint16Array)[],
-  maxGradNorm: number,
-): ClipResult {
+export function clipGradients(grads: HostGradients | DeviceGradients, maxGradNorm: number): ClipResult {
   if (!(maxGradNorm > 0))
     throw new ArgumentError(
       "ERR_OUT_OF_RANGE",
-      `[clipGradients] maxGradNorm is unusable: expected a number above 0, got ${String(maxGradNorm)}.`,
+      `[${WHERE}] maxGradNorm is unusable: expected a number above 0, got ${String(maxGradNorm)}.`,
     );
-  const gradNorm = callNative("clipGradients", () => (loadOrFallBack() ?? fallbackOptim).gradNorm(grads));
-  if (!Number.isFinite(gradNorm)) return { gradNorm, clipFactor: 0 };
-  return { gradNorm, clipFactor: Math.min(1, maxGradNorm / (gradNorm + 1e-6)) };
+  const onDevice = grads.some((grad) => grad instanceof DeviceTensor);
+  const gradNorm = onDevice
+    ? deviceNorm(grads as DeviceGradients)
+    : callNative(WHERE, () => (loadOrFallBack() ?? fallbackOptim).gradNorm(grads as HostGradients));
+  return { gradNorm, clipFactor: clipFactor(gradNorm, maxGradNorm) };
 }

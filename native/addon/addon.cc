@@ -47,6 +47,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   echo::addon::register_linear_loss(env, exports);
   echo::addon::register_decoder(env, exports);
   echo::addon::register_optim(env, exports);
+  echo::addon::register_cuda_optim(env, exports);
   return exports;
 }
 

@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -6,6 +5,7 @@
 #include "../optim/adamw.h"
 #include "../optim/grad_norm.h"
 #include "checked.h"
+#include "disjoint.h"
 #include "register.h"
 
 namespace echo::addon {
@@ -62,31 +62,9 @@ class ArrayList {
   std::vector<Napi::Value> entries_;
 };
 
-struct Range {
-  uintptr_t begin;
-  uintptr_t end;
-  bool written;
-};
-
 template <typename T>
-void add_range(std::vector<Range>& ranges, const View<T>& view, bool written) {
-  const uintptr_t begin = reinterpret_cast<uintptr_t>(view.data);
-  if (view.length > 0) ranges.push_back({begin, begin + static_cast<uintptr_t>(view.length) * sizeof(T), written});
-}
-
-// Memory that is written must belong to one tensor alone: threads would race for it. Gradients may be shared.
-bool check_disjoint(Napi::Env env, std::vector<Range>& ranges) {
-  std::sort(ranges.begin(), ranges.end(), [](const Range& a, const Range& b) { return a.begin < b.begin; });
-  uintptr_t end = 0;
-  uintptr_t written_end = 0;
-  for (const Range& range : ranges) {
-    if (range.begin < (range.written ? end : written_end))
-      return throw_error(env, "ERR_OVERLAP",
-                         "[native] two arrays share memory, of which one is written: expected memory of their own.");
-    end = std::max(end, range.end);
-    if (range.written) written_end = std::max(written_end, range.end);
-  }
-  return true;
+void add_view(std::vector<Range>& ranges, const View<T>& view, bool written) {
+  add_range(ranges, view.data, view.length * static_cast<int64_t>(sizeof(T)), written);
 }
 
 // Gradient i, of either dtype.
@@ -142,10 +120,10 @@ struct StepLists {
     }
     if (!first.take_entry(env, i, value.length, m) || !second.take_entry(env, i, value.length, v)) return false;
     out = {value.data, grad.data, m.data, v.data, value.length, decay, narrow_value.data, narrow_grad.data};
-    for (const View<float>& written : {value, m, v}) add_range(ranges, written, true);
-    add_range(ranges, narrow_value, true);
-    add_range(ranges, grad, false);
-    add_range(ranges, narrow_grad, false);
+    for (const View<float>& written : {value, m, v}) add_view(ranges, written, true);
+    add_view(ranges, narrow_value, true);
+    add_view(ranges, grad, false);
+    add_view(ranges, narrow_grad, false);
     return true;
   }
 };

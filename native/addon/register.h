@@ -19,5 +19,6 @@ void register_gemm(Napi::Env env, Napi::Object exports);
 void register_linear_loss(Napi::Env env, Napi::Object exports);
 void register_decoder(Napi::Env env, Napi::Object exports);
 void register_optim(Napi::Env env, Napi::Object exports);
+void register_cuda_optim(Napi::Env env, Napi::Object exports);
 
 }  // namespace echo::addon
