@@ -27,7 +27,7 @@ const UNITS: Record<string, readonly string[]> = {
   "native/model/linear_head.cc": ["native/model/linear_head.cc"],
   "native/model/linear_loss.cc": ["native/model/linear_loss.cc"],
   "native/model/weighted_rows.cc": ["native/model/weighted_rows.cc"],
-  "native/optim/adamw.cc": ["native/optim/adamw.cc"],
+  "native/optim/adamw_factors.h": ["native/optim/adamw.cc"],
   "native/optim/grad_norm.cc": ["native/optim/grad_norm.cc"],
   "native/optim/optim_kernels.cc": ["native/optim/optim_kernels.cc"],
   "native/optim/tensor_blocks.h": ["native/optim/adamw.cc", "native/optim/grad_norm.cc"],

@@ -4,22 +4,22 @@ const ADAMW = "optim/adamw.test.ts";
 const NORM = "optim/clip-gradients.test.ts";
 
 export const NATIVE_OPTIM_MUTATIONS = [
-  ...mutationsOf("native/optim/adamw.cc", [
+  ...mutationsOf("native/optim/adamw_factors.h", [
     [
       "the sign of the decay",
-      "1.0 - job.args->learning_rate * t.weight_decay",
-      "1.0 + job.args->learning_rate * t.weight_decay",
+      "1.0 - learning_rate * weight_decay",
+      "1.0 + learning_rate * weight_decay",
       ADAMW,
     ],
     [
       "the first bias correction",
-      "const double correction1 = -std::expm1(step * std::log(args.beta1));",
+      "const double correction1 = -std::expm1(static_cast<double>(step) * std::log(args.beta1));",
       "const double correction1 = 1;",
       ADAMW,
     ],
     [
       "the second bias correction",
-      "const double correction2 = -std::expm1(step * std::log(args.beta2));",
+      "const double correction2 = -std::expm1(static_cast<double>(step) * std::log(args.beta2));",
       "const double correction2 = 1;",
       ADAMW,
     ],
