@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "../loss/add_totals.h"
 #include "decoder.h"
 #include "gemm.h"
 #include "row_blocks.h"

@@ -35,7 +35,4 @@ Status head_logits(const HeadWeight& weight, const float* hidden, int64_t rows, 
 Status head_backward(const HeadWeight& weight, const float* hidden, const float* gradients, int64_t rows, HeadWorkspace& workspace,
                      float* hidden_gradient, float* weight_gradient);
 
-// Sums of a call are those of its chunks, in order.
-void add_totals(const EchoLossTotals& part, EchoLossTotals* sum);
-
 }  // namespace echo

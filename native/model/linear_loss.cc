@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "../core/bfloat16.h"
+#include "../loss/add_totals.h"
 #include "../loss/token_logprobs.h"
 #include "weighted_rows.h"
 
