@@ -299,7 +299,7 @@ bool Place::take(Napi::Value value, const char* name, Dtype type, int64_t count,
     out = slice.data;
     held_.push_back(std::move(slice.memory));
   }
-  if (has_host_ && on_device())
+  if ((has_host_ || uploads_) && on_device())
     return throw_error(env, "ERR_UNSUPPORTED", std::string("[native] ") + name + ": expected all tensors on a device or none.");
   return true;
 }
@@ -307,7 +307,6 @@ bool Place::take(Napi::Value value, const char* name, Dtype type, int64_t count,
 bool Place::upload(Napi::Env env) {
   const CudaApi* api = nullptr;
   if (!take_api(env, api)) return false;
-  if (on_device()) return throw_error(env, "ERR_UNSUPPORTED", "[native] upload: the tensors are on a device already.");
   uploads_ = true;
   return true;
 }

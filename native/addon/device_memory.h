@@ -62,7 +62,7 @@ class Place {
   // Numbers of the host (Float32Array, or Uint16Array of bits), or device memory of exactly so many bytes. False after throwing.
   bool take(Napi::Value value, const char* name, Dtype type, int64_t count, void*& out);
 
-  // Tensors of the host are to be copied to device 0 for the call. False after throwing: no library, or tensors that are there already.
+  // Before any tensor is taken: all are of the host, and are copied to device 0 for the call. False after throwing: no library is open.
   bool upload(Napi::Env env);
 
   bool on_device() const { return !held_.empty(); }

@@ -3,18 +3,9 @@
 
 #include "entry.h"
 
-#if __has_include("../loss/cuda_loss.h")
 #include "../loss/cuda_loss.h"
-#define ECHO_HAS_CUDA_LOSS
-#endif
-#if __has_include("../model/cuda_linear_loss.h")
 #include "../model/cuda_linear_loss.h"
-#define ECHO_HAS_CUDA_HEAD
-#endif
-#if __has_include("../optim/cuda_optimizer.h")
 #include "../optim/cuda_optimizer.h"
-#define ECHO_HAS_CUDA_OPTIMIZER
-#endif
 
 namespace echo {
 namespace cuda {
@@ -29,7 +20,6 @@ inline Status check_head(const CudaCall& call, const HeadWeight& weight, const v
   return status != Status::ok ? status : check_tensor(call, "hidden", hidden, rows, weight.width, hidden_type, failure);
 }
 
-#ifdef ECHO_HAS_CUDA_LOSS
 inline Status run_echo_loss(const CudaCall* call, const EchoLossArgs* args, CudaFailure* failure) {
   return entry(call->device, failure, [&]() -> Status {
     const Status status = check_tensor(*call, "logits", args->logits, args->rows, args->ld, args->logits_type, failure);
@@ -50,13 +40,7 @@ inline Status run_vocab_statistics(const CudaCall* call, const VocabStatisticsAr
     return status != Status::ok ? status : cuda_vocab_statistics(*call, *args, failure);
   });
 }
-#else
-inline constexpr decltype(CudaApi::echo_loss) run_echo_loss = nullptr;
-inline constexpr decltype(CudaApi::token_logprobs) run_token_logprobs = nullptr;
-inline constexpr decltype(CudaApi::vocab_statistics) run_vocab_statistics = nullptr;
-#endif
 
-#ifdef ECHO_HAS_CUDA_HEAD
 inline Status run_linear_echo_loss(const CudaCall* call, const LinearLossArgs* args, CudaFailure* failure) {
   return entry(call->device, failure, [&]() -> Status {
     const HeadWeight& weight = args->weight;
@@ -75,12 +59,7 @@ inline Status run_linear_token_logprobs(const CudaCall* call, const LinearLogpro
     return status != Status::ok ? status : cuda_linear_token_logprobs(*call, *args, failure);
   });
 }
-#else
-inline constexpr decltype(CudaApi::linear_echo_loss) run_linear_echo_loss = nullptr;
-inline constexpr decltype(CudaApi::linear_token_logprobs) run_linear_token_logprobs = nullptr;
-#endif
 
-#ifdef ECHO_HAS_CUDA_OPTIMIZER
 inline Status check_gradient(const CudaCall& call, const AdamWTensor& tensor, CudaFailure* failure) {
   if (tensor.bfloat16_grad != nullptr)
     return check_tensor(call, "a bfloat16 gradient", tensor.bfloat16_grad, tensor.size, 1, Dtype::bfloat16, failure);
@@ -133,14 +112,6 @@ inline Status grad_norm(const CudaCall* call, const AdamWTensor* tensors, int64_
     return cuda_grad_norm(*call, tensors, count, norm, failure);
   });
 }
-#else
-inline constexpr decltype(CudaApi::create_optimizer) create_optimizer = nullptr;
-inline constexpr decltype(CudaApi::destroy_optimizer) destroy_optimizer = nullptr;
-inline constexpr decltype(CudaApi::set_optimizer_step) set_optimizer_step = nullptr;
-inline constexpr decltype(CudaApi::optimizer_step) optimizer_step = nullptr;
-inline constexpr decltype(CudaApi::optimizer_result) optimizer_result = nullptr;
-inline constexpr decltype(CudaApi::grad_norm) grad_norm = nullptr;
-#endif
 
 }  // namespace cuda
 }  // namespace echo

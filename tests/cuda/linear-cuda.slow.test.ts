@@ -7,8 +7,7 @@ import { CounterRandom } from "../../lib/random/counter-random.js";
 import { useFakeCublaslt } from "./fake-cublaslt.js";
 import { useEmulated } from "./use-emulated.js";
 
-useEmulated();
-useFakeCublaslt();
+if (useEmulated()) useFakeCublaslt();
 
 const [T, D, V] = [23, 12, 70];
 const random = new CounterRandom(4n);
