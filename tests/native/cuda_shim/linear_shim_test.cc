@@ -13,11 +13,13 @@
 #include "../../../native/model/linear_loss.cu"
 
 #include <cinttypes>
+#include <random>
 
 #include "../../../native/core/bfloat16.h"
 #include "../../../native/core/thread_pool.h"
 #include "../check.h"
 #include "device_array.h"
+#include "emulated.h"
 
 namespace {
 
@@ -146,7 +148,7 @@ Outputs on_device(const Problem& p, unsigned options, const CudaCall& on = call)
   const DeviceArray<uint16_t>& result = s.in_place ? hidden : gradient;
   EchoLossArgs loss = p.loss(options);
   out.put_into(loss);
-  const size_t bytes = cuda_shim::memory.bytes;
+  [[maybe_unused]] const size_t bytes = emulated_bytes();
   const LinearLossArgs args{{weight.data(), s.weight, nullptr, s.vocab, s.width}, hidden.data(), result.data(), s.hidden,
                             s.weight_gradient ? weight_gradient.data() : nullptr, s.rows, s.chunk, loss};
   CudaFailure failure{};
@@ -154,7 +156,7 @@ Outputs on_device(const Problem& p, unsigned options, const CudaCall& on = call)
   out.hidden_gradient = numbers_of(result.get(), s.hidden);
   out.weight_gradient = weight_gradient.get();
   CHECK(hidden.intact() && gradient.intact() && weight.intact() && weight_gradient.intact());
-  CHECK(cuda_shim::memory.bytes == bytes, "%zu bytes kept", cuda_shim::memory.bytes - bytes);
+  CHECK_EMULATED(emulated_bytes() == bytes, "%zu bytes kept", emulated_bytes() - bytes);
   if (!s.in_place) CHECK(same_bits(hidden.get(), p.hidden));
   return out;
 }
@@ -229,7 +231,11 @@ void chunks() {
   for (const int64_t chunk : {1, 4, 1000}) {
     s.chunk = chunk;
     const Outputs actual = on_device(Problem(s, 3), 63, {0, stream});
-    CHECK(same_bits(actual.logprobs, expected.logprobs) && same_bits(actual.hidden_gradient, expected.hidden_gradient), "chunk %" PRId64, chunk);
+    // cuBLASLt chooses its kernel by the number of rows, and with it the order of its sums.
+    CHECK_EMULATED(same_bits(actual.logprobs, expected.logprobs) && same_bits(actual.hidden_gradient, expected.hidden_gradient),
+                   "chunk %" PRId64, chunk);
+    check_near(actual.logprobs, expected.logprobs, 1e-6, "logprobs");
+    check_near(actual.hidden_gradient, expected.hidden_gradient, 2e-5, "hidden gradient");
     check_near(actual.weight_gradient, expected.weight_gradient, 1e-6, "weight gradient");
   }
   cudaStreamDestroy(stream);
@@ -244,14 +250,15 @@ void refusals(const std::string& library) {
   out.put_into(loss);
   CudaFailure failure{};
   const LinearLossArgs fine{{weight.data(), s.weight, nullptr, s.vocab, s.width}, hidden.data(), gradient.data(), s.hidden, nullptr, s.rows, s.chunk, loss};
-  const size_t bytes = cuda_shim::memory.bytes;
+  [[maybe_unused]] const size_t bytes = emulated_bytes();
   const auto status_of = [&](auto change) {
     LinearLossArgs args = fine;
     change(args);
     failure = {};
     const Status status = cuda_linear_echo_loss(call, args, &failure);
     CHECK(status == Status::ok || (failure.status == status && failure.message[0] != 0));
-    CHECK(same_bits(gradient.get(), p.hidden) && cuda_shim::memory.bytes == bytes);
+    CHECK(same_bits(gradient.get(), p.hidden));
+    CHECK_EMULATED(emulated_bytes() == bytes);
     return status;
   };
   CHECK(status_of([](LinearLossArgs& a) { a.chunk_rows = 0; }) == Status::invalid_argument);
@@ -275,8 +282,10 @@ void refusals(const std::string& library) {
   unsetenv("ECHO_GRPO_CUBLASLT");
   if (dlopen("libcublasLt.so.13", RTLD_NOW) == nullptr && dlopen("libcublasLt.so.12", RTLD_NOW) == nullptr)
     CHECK(status_of([](LinearLossArgs&) {}) == Status::unsupported && std::strstr(failure.message, "libcublasLt.so.12") != nullptr);
-  setenv("ECHO_GRPO_CUBLASLT", library.c_str(), 1);
+  if (library.empty()) unsetenv("ECHO_GRPO_CUBLASLT");
+  else setenv("ECHO_GRPO_CUBLASLT", library.c_str(), 1);
 
+  if (!emulated) return;
   setenv("ECHO_CUDA_SHIM_MIB", "8", 1);
   CHECK(status_of([](LinearLossArgs&) {}) == Status::out_of_memory);
   unsetenv("ECHO_CUDA_SHIM_MIB");
@@ -292,11 +301,12 @@ void refusals(const std::string& library) {
 int main(int argc, char** argv) {
   const bool brief = argc == 2 && std::string(argv[1]) == "--brief";
   const char* const library = std::getenv("ECHO_GRPO_CUBLASLT");
-  if ((argc != 1 && !brief) || library == nullptr) {
+  // On a real device the one that the system has will do.
+  if ((argc != 1 && !brief) || (emulated && library == nullptr)) {
     std::fprintf(stderr, "usage: ECHO_GRPO_CUBLASLT=<libfake_cublaslt.so> %s [--brief]\n", argv[0]);
     return 2;
   }
-  refusals(library);
+  refusals(library == nullptr ? "" : library);
   unsigned seed = 1;
   const auto each_type = [&](auto run) {
     for (const Dtype hidden : {Dtype::float32, Dtype::bfloat16})
@@ -323,6 +333,6 @@ int main(int argc, char** argv) {
       each_type([&](Dtype hidden, Dtype weight) { check_loss({20, 200, 300, 6, 0, hidden, weight, true, true, false}, seed++, 63); });
     }
   stop_threads();
-  std::printf("native/model/linear_loss.cu on fibers: %d failures\n", failures);
+  std::printf("native/model/linear_loss.cu: %d failures\n", failures);
   return failures == 0 ? 0 : 1;
 }
