@@ -4,7 +4,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
-import { dirname, join, relative, resolve } from "node:path";
+import { delimiter, dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
@@ -18,9 +18,15 @@ function fail(message) {
 }
 
 const starts = (command) => spawnSync(command, ["--version"], { stdio: "ignore" }).status === 0;
+// With its folder: cmake takes a bare name for one in the folder where it builds.
+const onPath = (command) =>
+  (process.env.PATH ?? "")
+    .split(delimiter)
+    .map((each) => join(each, command))
+    .find((file) => existsSync(file) && starts(file));
 const folder = join(process.env.CUDA_HOME || process.env.CUDA_PATH || "/usr/local/cuda", "bin");
 const named = options.find((option) => option.startsWith("-DECHO_NVCC="))?.slice("-DECHO_NVCC=".length);
-const nvcc = named ?? ["nvcc", join(folder, "nvcc")].find(starts);
+const nvcc = named ?? onPath("nvcc") ?? [join(folder, "nvcc")].find(starts);
 if (nvcc === undefined || !starts(nvcc))
   fail(
     `there is no nvcc: expected ${named ?? `it on the PATH or in ${folder}`}. Install the CUDA toolkit, 13.0 or newer (CUDA_HOME says where it is); a driver and a GPU are not needed to build.`,

@@ -10,8 +10,6 @@ if(NOT ECHO_NVCC)
 endif()
 
 echo_list(flags cuda flags)
-# What ptxas has to say is for those who count registers.
-string(REPLACE "-Xptxas=-v," "-Xptxas=" flags "${flags}")
 echo_list(library_flags cuda libraryFlags)
 echo_list(units cuda units)
 if(ECHO_CUDA_ARCHITECTURES)
@@ -32,7 +30,7 @@ foreach(unit IN LISTS units)
   set(object ${CMAKE_CURRENT_BINARY_DIR}/cuda/${name}.o)
   add_custom_command(
     OUTPUT ${object}
-    COMMAND ${ECHO_NVCC} ${flags} ${library_flags} ${targets} -MD -MF ${object}.d -MT ${object} -c ${CMAKE_SOURCE_DIR}/${unit} -o ${object}
+    COMMAND sh ${CMAKE_SOURCE_DIR}/native/cuda/compile.sh ${object}.log ${ECHO_NVCC} ${flags} ${library_flags} ${targets} -MD -MF ${object}.d -MT ${object} -c ${CMAKE_SOURCE_DIR}/${unit} -o ${object}
     DEPENDS ${unit} native/sources.json DEPFILE ${object}.d
     COMMENT "Compiling ${unit} for sm_${architectures}")
   list(APPEND objects ${object})
