@@ -1,8 +1,8 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { echoLoss } from "../lib/loss/echo-loss.js";
 import { echoLossAsync } from "../lib/loss/echo-loss-async.js";
-import { HostTensor } from "../lib/tensors/host-tensor.js";
 import { loadNative } from "../lib/native/load.js";
+import { HostTensor } from "../lib/tensors/host-tensor.js";
 import type { BenchTable } from "./bench-table.js";
 import { quantile } from "./quantile.js";
 
