@@ -15,6 +15,16 @@
 
 namespace echo {
 namespace cuda {
+
+// How rows of one call are computed.
+struct Route {
+  LaunchLoss launch_rows;
+  RowPlan plan;
+  bool full;
+  int64_t element_bytes;
+  cudaStream_t stream;
+};
+
 namespace {
 
 // Rows of one launch: with eight blocks each, still a grid.
@@ -42,10 +52,22 @@ LossRows loss_rows(const EchoLossArgs& a) {
   return r;
 }
 
-LaunchLoss launcher(const EchoLossArgs& a) {
-  if (a.logits_type == Dtype::bfloat16) return launch_loss_bfloat16;
-  if (a.logits_type == Dtype::float16) return launch_loss_float16;
-  return a.gradient_type == Dtype::bfloat16 ? launch_loss_narrowed : launch_loss_float32;
+LaunchLoss launcher(Dtype logits, Dtype gradient) {
+  if (logits == Dtype::bfloat16) return launch_loss_bfloat16;
+  if (logits == Dtype::float16) return launch_loss_float16;
+  return gradient == Dtype::bfloat16 ? launch_loss_narrowed : launch_loss_float32;
+}
+
+// Rows first .. first + rows - 1 of `r`, whose logits [rows, ld] lie at `logits`.
+Status launch_loss_rows(const Route& route, LossRows r, void* logits, int64_t first, int64_t rows, CudaFailure* failure) {
+  // Rows are counted from the first of all.
+  r.logits = reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(logits) - static_cast<uintptr_t>(first * r.ld * route.element_bytes));
+  for (int64_t begin = first; begin < first + rows; begin += most_rows) {
+    const int64_t count = std::min(most_rows, first + rows - begin);
+    const Status status = route.launch_rows(route.plan, route.full, r, begin, count, route.stream, failure);
+    if (status != Status::ok) return status;
+  }
+  return Status::ok;
 }
 
 double wide(const TwoFloat& x) { return static_cast<double>(x.high) + static_cast<double>(x.low); }
@@ -87,10 +109,7 @@ Status download(void* to, const void* from, int64_t bytes, cudaStream_t stream, 
 using namespace cuda;
 
 struct CudaLossBlocks::State {
-  cudaStream_t stream = nullptr;
-  LaunchLoss launch_rows = nullptr;
-  RowPlan plan{};
-  bool full = false;
+  Route route{};
   LossRows rows{};
   RowUpload vectors;
   Temporary results;  // DeviceRow [rows], totals and their parts, then the row outputs
@@ -108,13 +127,13 @@ Status CudaLossBlocks::begin(const CudaCall& call, const EchoLossArgs& args, Cud
   Status status = refuse(check_loss_rows(args), failure);
   if (status != Status::ok || args.rows == 0) return status;
   State& s = *state_;
-  s.stream = stream_of(call);
-  s.launch_rows = launcher(args);
   s.rows = loss_rows(args);
-  s.full = s.rows.entropy || s.rows.nll_at_one || args.logit_softcap > 0.0f;
+  const bool full = s.rows.entropy || s.rows.nll_at_one || args.logit_softcap > 0.0f;
+  const cudaStream_t stream = stream_of(call);
   // The statistics of shards leave one read and one write in any case.
-  s.plan = args.shard != nullptr ? RowPlan{false, 0, 512, 1, 0} : plan_loss_rows(args.logits_type, args.vocab, s.full, largest_cluster());
-  status = s.vectors.reserve(args.rows, 12, s.stream, failure);
+  const RowPlan plan = args.shard != nullptr ? RowPlan{false, 0, 512, 1, 0} : plan_loss_rows(args.logits_type, args.vocab, full, largest_cluster());
+  s.route = {launcher(args.logits_type, args.gradient_type), plan, full, dtype_size(args.logits_type), stream};
+  status = s.vectors.reserve(args.rows, 12, stream, failure);
   if (status != Status::ok) return status;
   LossRows& r = s.rows;
   r.targets = s.vectors.add(args.targets);
@@ -133,13 +152,13 @@ Status CudaLossBlocks::begin(const CudaCall& call, const EchoLossArgs& args, Cud
     r.shard_targets = s.vectors.add(static_cast<const float*>(all.target_logits));
     r.shard_weighted = s.vectors.add_narrowed(all.weighted);
   }
-  status = s.vectors.send(s.stream, failure);
+  status = s.vectors.send(stream, failure);
   if (status != Status::ok) return status;
   s.parts = (args.rows + rows_per_block - 1) / rows_per_block;
   const int64_t rows_bytes = args.rows * static_cast<int64_t>(sizeof(DeviceRow));
   const int64_t totals_bytes = (s.parts + 1) * static_cast<int64_t>(sizeof(DeviceTotals));
   const int output_vectors = r.entropy ? 3 : 2;
-  status = s.results.reserve(rows_bytes + totals_bytes + args.rows * 4 * output_vectors, s.stream, failure);
+  status = s.results.reserve(rows_bytes + totals_bytes + args.rows * 4 * output_vectors, stream, failure);
   if (status != Status::ok) return status;
   r.results = s.results.as<DeviceRow>();
   s.partial = s.results.as<DeviceTotals>(rows_bytes);
@@ -152,39 +171,30 @@ Status CudaLossBlocks::begin(const CudaCall& call, const EchoLossArgs& args, Cud
 }
 
 Status CudaLossBlocks::add(void* logits, int64_t first, int64_t rows, CudaFailure* failure) {
-  State& s = *state_;
-  LossRows part = s.rows;
-  // Rows are counted from the first of all.
-  const int64_t row_bytes = s.rows.ld * (s.launch_rows == launch_loss_bfloat16 || s.launch_rows == launch_loss_float16 ? 2 : 4);
-  part.logits = reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(logits) - static_cast<uintptr_t>(first * row_bytes));
-  for (int64_t begin = first; begin < first + rows; begin += most_rows) {
-    const int64_t count = std::min(most_rows, first + rows - begin);
-    const Status status = s.launch_rows(s.plan, s.full, part, begin, count, s.stream, failure);
-    if (status != Status::ok) return status;
-  }
-  return Status::ok;
+  return launch_loss_rows(state_->route, state_->rows, logits, first, rows, failure);
 }
 
 Status CudaLossBlocks::finish(const EchoLossArgs& args, CudaFailure* failure) {
   State& s = *state_;
+  const cudaStream_t stream = s.route.stream;
   if (args.rows == 0) {
     *args.totals = {};
     return Status::ok;
   }
-  Status status = launch(sum_rows, {s.parts, totals_threads}, s.stream, failure, s.rows, s.partial);
-  if (status == Status::ok) status = launch(sum_partials, {1, totals_threads}, s.stream, failure, s.partial, s.parts, s.total);
+  Status status = launch(sum_rows, {s.parts, totals_threads}, stream, failure, s.rows, s.partial);
+  if (status == Status::ok) status = launch(sum_partials, {1, totals_threads}, stream, failure, s.partial, s.parts, s.total);
   if (status != Status::ok) return status;
   DeviceTotals totals;
-  status = download(&totals, s.total, sizeof totals, s.stream, failure);
+  status = download(&totals, s.total, sizeof totals, stream, failure);
   const int64_t bytes = args.rows * 4;
-  if (status == Status::ok && args.logprobs != nullptr) status = download(args.logprobs, s.rows.logprobs, bytes, s.stream, failure);
+  if (status == Status::ok && args.logprobs != nullptr) status = download(args.logprobs, s.rows.logprobs, bytes, stream, failure);
   if (status == Status::ok && args.nll_at_one_rows != nullptr)
-    status = download(args.nll_at_one_rows, s.rows.nll_at_one_rows, bytes, s.stream, failure);
+    status = download(args.nll_at_one_rows, s.rows.nll_at_one_rows, bytes, stream, failure);
   if (status == Status::ok && args.entropies != nullptr) {
-    if (s.rows.entropies != nullptr) status = download(args.entropies, s.rows.entropies, bytes, s.stream, failure);
+    if (s.rows.entropies != nullptr) status = download(args.entropies, s.rows.entropies, bytes, stream, failure);
     else std::fill(args.entropies, args.entropies + args.rows, 0.0f);
   }
-  if (status == Status::ok) status = fail_unless_ok(cudaStreamSynchronize(s.stream), failure);
+  if (status == Status::ok) status = fail_unless_ok(cudaStreamSynchronize(stream), failure);
   if (status != Status::ok) return status;
   *args.totals = wide(totals);
   return Status::ok;
@@ -203,11 +213,8 @@ Status cuda_echo_loss(const CudaCall& call, const EchoLossArgs& args, CudaFailur
 }
 
 struct CudaLogprobBlocks::State {
-  cudaStream_t stream = nullptr;
-  Dtype type = Dtype::float32;
-  RowPlan plan{};
-  bool full = false;
-  StatisticsRows rows{};
+  Route route{};
+  LossRows rows{};
   RowUpload vectors;
   Temporary outputs;
 };
@@ -220,14 +227,16 @@ Status CudaLogprobBlocks::begin(const CudaCall& call, const TokenLogprobsArgs& a
   Status status = refuse(check_logprobs_rows(args), failure);
   if (status != Status::ok || args.rows == 0) return status;
   State& s = *state_;
-  s.stream = stream_of(call);
-  s.type = args.logits_type;
-  s.plan = plan_read_rows(args.logits_type, args.vocab);
-  s.full = args.entropies != nullptr || args.logit_softcap > 0.0f;
-  status = s.vectors.reserve(args.rows, 1, s.stream, failure);
-  if (status == Status::ok) status = s.outputs.reserve(args.rows * 8, s.stream, failure);
+  const cudaStream_t stream = stream_of(call);
+  const bool full = args.entropies != nullptr || args.logit_softcap > 0.0f;
+  // As the loss reads them: the same bits.
+  s.route = {launcher(args.logits_type, args.logits_type), plan_loss_rows(args.logits_type, args.vocab, full, largest_cluster()), full,
+             dtype_size(args.logits_type), stream};
+  status = s.vectors.reserve(args.rows, 1, stream, failure);
+  if (status == Status::ok) status = s.outputs.reserve(args.rows * 8, stream, failure);
   if (status != Status::ok) return status;
-  StatisticsRows& r = s.rows;
+  LossRows& r = s.rows;
+  r.read_only = true;
   r.rows = args.rows;
   r.vocab = args.vocab;
   r.ld = args.ld;
@@ -235,37 +244,23 @@ Status CudaLogprobBlocks::begin(const CudaCall& call, const TokenLogprobsArgs& a
   r.temperature = args.temperature;
   r.scale = exponent_scale(args.temperature);
   r.logit_softcap = args.logit_softcap;
-  r.logprobs_wanted = true;
+  r.entropy = args.entropies != nullptr;
   r.logprobs = s.outputs.as<float>();
-  r.entropies = args.entropies == nullptr ? nullptr : r.logprobs + args.rows;
-  return s.vectors.send(s.stream, failure);
+  r.entropies = r.entropy ? r.logprobs + args.rows : nullptr;
+  return s.vectors.send(stream, failure);
 }
-
-namespace {
-
-Status launch_blocks(const RowPlan& plan, Dtype type, bool full, StatisticsRows r, const void* logits, int64_t first, int64_t rows,
-                     cudaStream_t stream, CudaFailure* failure) {
-  r.logits = reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(logits) - static_cast<uintptr_t>(first * r.ld * dtype_size(type)));
-  for (int64_t begin = first; begin < first + rows; begin += most_rows) {
-    const int64_t count = std::min(most_rows, first + rows - begin);
-    const Status status = launch_statistics(plan, type, full, r, begin, count, stream, failure);
-    if (status != Status::ok) return status;
-  }
-  return Status::ok;
-}
-
-}  // namespace
 
 Status CudaLogprobBlocks::add(const void* logits, int64_t first, int64_t rows, CudaFailure* failure) {
-  return launch_blocks(state_->plan, state_->type, state_->full, state_->rows, logits, first, rows, state_->stream, failure);
+  return launch_loss_rows(state_->route, state_->rows, const_cast<void*>(logits), first, rows, failure);
 }
 
 Status CudaLogprobBlocks::finish(const TokenLogprobsArgs& args, CudaFailure* failure) {
   if (args.rows == 0) return Status::ok;
   State& s = *state_;
-  Status status = download(args.logprobs, s.rows.logprobs, args.rows * 4, s.stream, failure);
-  if (status == Status::ok && args.entropies != nullptr) status = download(args.entropies, s.rows.entropies, args.rows * 4, s.stream, failure);
-  return status == Status::ok ? fail_unless_ok(cudaStreamSynchronize(s.stream), failure) : status;
+  const cudaStream_t stream = s.route.stream;
+  Status status = download(args.logprobs, s.rows.logprobs, args.rows * 4, stream, failure);
+  if (status == Status::ok && args.entropies != nullptr) status = download(args.entropies, s.rows.entropies, args.rows * 4, stream, failure);
+  return status == Status::ok ? fail_unless_ok(cudaStreamSynchronize(stream), failure) : status;
 }
 
 Status cuda_token_logprobs(const CudaCall& call, const TokenLogprobsArgs& args, CudaFailure* failure) {
@@ -307,8 +302,10 @@ Status cuda_vocab_statistics(const CudaCall& call, const VocabStatisticsArgs& ar
   r.weighted = args.out.weighted == nullptr ? nullptr : r.max + 3 * args.rows;
   status = vectors.send(stream, failure);
   const bool full = r.weighted != nullptr || args.logit_softcap > 0.0f;
-  if (status == Status::ok)
-    status = launch_blocks(plan_read_rows(args.logits_type, args.vocab), args.logits_type, full, r, args.logits, 0, args.rows, stream, failure);
+  r.logits = args.logits;
+  for (int64_t begin = 0; status == Status::ok && begin < args.rows; begin += most_rows)
+    status = launch_statistics(plan_statistics_rows(args.logits_type, args.vocab), args.logits_type, full, r, begin,
+                               std::min(most_rows, args.rows - begin), stream, failure);
   std::vector<float> narrow(static_cast<size_t>(args.rows) * 4);
   if (status == Status::ok) status = download(narrow.data(), outputs.as<float>(), args.rows * (r.weighted != nullptr ? 16 : 12), stream, failure);
   if (status == Status::ok) status = fail_unless_ok(cudaStreamSynchronize(stream), failure);

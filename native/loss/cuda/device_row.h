@@ -50,14 +50,15 @@ struct LossRows {
   bool detached_ratio;
   bool entropy;
   bool nll_at_one;
-  // Outputs, [rows]; entropies may be null.
+  bool read_only;  // log-probabilities, and entropies if wanted, of rows with a target from 0 on; no weights, no gradient
+  // Outputs, [rows]; entropies may be null, results and nll_at_one_rows are where rows are only read.
   DeviceRow* results;
   float* logprobs;
   float* nll_at_one_rows;
   float* entropies;
 };
 
-// Rows that are only read.
+// Rows of a shard whose statistics are wanted.
 struct StatisticsRows {
   const void* logits;
   int64_t rows;
@@ -68,10 +69,7 @@ struct StatisticsRows {
   float temperature;
   float scale;             // log2(e) / temperature
   float logit_softcap;
-  bool logprobs_wanted;    // else the statistics themselves
-  // Outputs, [rows]; entropies and weighted may be null.
-  float* logprobs;
-  float* entropies;
+  // Outputs, [rows]; weighted may be null.
   float* max;
   float* sum;
   float* target_logits;

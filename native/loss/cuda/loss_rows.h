@@ -10,7 +10,13 @@
 namespace echo {
 namespace cuda {
 
+// Whether row i is read at all.
+ECHO_DEVICE bool is_weighted(const LossRows& a, int64_t i) {
+  return a.read_only ? a.targets[i] >= 0 : a.action_weights[i] != 0.0f || a.observation_weights[i] != 0.0f;
+}
+
 ECHO_DEVICE RowWeights weights_of(const LossRows& a, int64_t i) {
+  if (a.read_only) return {0.0f, 0.0f, 0.0f, 0.0f, true, false, 0.0f, 1.0f, 0.0f};
   return {a.action_weights[i],
           a.observation_weights[i],
           a.advantages[i],
@@ -27,9 +33,11 @@ ECHO_DEVICE ObjectiveSettings settings_of(const LossRows& a) {
 }
 
 ECHO_DEVICE void record(const LossRows& a, int64_t i, const DeviceRow& row, float logprob, float entropy, float nll_at_one) {
-  a.results[i] = row;
   a.logprobs[i] = logprob;
-  a.nll_at_one_rows[i] = nll_at_one;
+  if (!a.read_only) {
+    a.results[i] = row;
+    a.nll_at_one_rows[i] = nll_at_one;
+  }
   if (a.entropies != nullptr) a.entropies[i] = entropy;
 }
 
@@ -40,7 +48,7 @@ ECHO_DEVICE GradientFactors finish_row(const LossRows& a, int64_t i, const RowSt
   const RowWeights w = weights_of(a, i);
   const RowDistribution d = row_distribution(row, a.temperature);
   const RowObjective o = row_objective(d.logprob, w, settings_of(a));
-  const bool entropy = full && a.entropy && w.action != 0.0f;
+  const bool entropy = full && a.entropy && (w.action != 0.0f || a.read_only);
   const float h = entropy ? row_entropy(row, d) : 0.0f;
   const float g = wide_divide(o.coefficient * a.grad_scale, a.temperature);
   const float e = entropy ? wide_divide(w.action * a.entropy_coefficient * a.grad_scale, a.temperature) : 0.0f;
@@ -71,7 +79,7 @@ ECHO_DEVICE GradientFactors finish_row(const LossRows& a, int64_t i, const RowSt
 // A row that is not read: without weight, or with a target that is not there, which the host has refused already.
 template <typename Out>
 ECHO_DEVICE void clear_row(const LossRows& a, int64_t i, typename Out::Stored* out, bool weighted, int rank, int size) {
-  fill_zero<Out>(out, a.ld, rank, size);
+  if (!a.read_only) fill_zero<Out>(out, a.ld, rank, size);
   if (rank != 0) return;
   DeviceRow row = {};
   if (weighted) row.flags = DeviceRow::weighted | DeviceRow::nonfinite;

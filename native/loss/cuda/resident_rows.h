@@ -1,6 +1,6 @@
 // One read and one write: a row stays in registers, packed as it came, between its statistics and its gradient. Short rows belong to 8 or 32
 // lanes of a warp; longer ones to a block, and from sm_90 on to a cluster of blocks, which exchange what they know of the row through
-// each other's shared memory. In place, also where the gradient is narrower: nobody writes before everybody has read.
+// each other's shared memory. Rows whose log-probabilities alone are wanted go the same way, to the same bits. In place, also where the gradient is narrower: nobody writes before everybody has read.
 #pragma once
 
 #include "elements.h"
@@ -152,7 +152,7 @@ ECHO_DEVICE Partial exchange(Partial mine, bool holds_target, float& target_logi
 
 // Vectors of a slice that wait in shared memory while the row's scalars are computed, which would not fit beside them.
 template <int vectors, bool full>
-inline constexpr int parked_vectors = vectors == 10 && !full ? 3 : 0;
+inline constexpr int parked_vectors = full ? 0 : vectors == 10 ? 3 : vectors == 8 ? 2 : 0;
 
 template <typename In, int vectors, int parked>
 ECHO_DEVICE void park(const Slice<In, vectors>& s, uint4* places) {
@@ -178,7 +178,7 @@ ECHO_GLOBAL(512, blocks_at_once) resident_block_rows(LossRows a, int64_t first_r
   const int size = static_cast<int>(cluster * blockDim.x);
   typename In::Stored* x = static_cast<typename In::Stored*>(a.logits) + i * a.ld;
   typename Out::Stored* out = reinterpret_cast<typename Out::Stored*>(x);
-  const bool weighted = a.action_weights[i] != 0.0f || a.observation_weights[i] != 0.0f;
+  const bool weighted = is_weighted(a, i);
   const int target = a.targets[i];
   // The same for all of the cluster: no thread is left waiting for another.
   if (!weighted || target < 0 || target >= a.vocab) {
@@ -196,6 +196,7 @@ ECHO_GLOBAL(512, blocks_at_once) resident_block_rows(LossRows a, int64_t first_r
   all = exchange<full>(all, s.holds_target, target_logit, scales, cluster, shared);
   if (full && a.logit_softcap > 0.0f) target_logit = softcap(target_logit, a.logit_softcap);
   const GradientFactors f = finish_row<full>(a, i, {all.max, all.sum, target_logit, all.weighted}, all.at_one, rank == 0);
+  if (a.read_only) return;
   unpark<In, vectors, parked>(s, places);
   write_slice<In, Out, vectors, full>(a, out, span, target, rank, size, s, all.max, target_logit, scales.at_temperature, f);
 }
@@ -208,7 +209,7 @@ ECHO_GLOBAL(256, 2) resident_lane_rows(LossRows a, int64_t first_row) {
   if (i >= a.rows) return;
   typename In::Stored* x = static_cast<typename In::Stored*>(a.logits) + i * a.ld;
   typename Out::Stored* out = reinterpret_cast<typename Out::Stored*>(x);
-  const bool weighted = a.action_weights[i] != 0.0f || a.observation_weights[i] != 0.0f;
+  const bool weighted = is_weighted(a, i);
   const int target = a.targets[i];
   if (!weighted || target < 0 || target >= a.vocab) {
     clear_row<Out>(a, i, out, weighted, rank, lanes);
@@ -223,6 +224,7 @@ ECHO_GLOBAL(256, 2) resident_lane_rows(LossRows a, int64_t first_row) {
   float target_logit = sum_of_lanes(s.target_logit, lanes);
   if (full && a.logit_softcap > 0.0f) target_logit = softcap(target_logit, a.logit_softcap);
   const GradientFactors f = finish_row<full>(a, i, {all.max, all.sum, target_logit, all.weighted}, all.at_one, rank == 0);
+  if (a.read_only) return;
   write_slice<In, Out, vectors, full>(a, out, span, target, rank, lanes, s, all.max, target_logit, scales.at_temperature, f);
 }
 

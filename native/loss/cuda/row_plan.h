@@ -30,7 +30,7 @@ inline int block_vectors(Dtype type, bool full, int64_t wanted) {
   return 0;
 }
 
-// largest_cluster: 1 where the device has none.
+// largest_cluster: 1 where the device has none. Which threads add up which logits does not depend on `full`: no sum does.
 inline RowPlan plan_loss_rows(Dtype type, int64_t vocab, bool full, int largest_cluster) {
   const int64_t vectors = vocab / (16 / dtype_size(type));
   if (vectors <= 8 * 4) return {true, 8, 256, 1, 4};
@@ -48,8 +48,8 @@ inline RowPlan plan_loss_rows(Dtype type, int64_t vocab, bool full, int largest_
   return {false, 0, 512, 1, 0};
 }
 
-// For kernels that only read: lanes of a row, 0 for a block.
-inline RowPlan plan_read_rows(Dtype type, int64_t vocab) {
+// For statistics of shards: lanes of a row, 0 for a block.
+inline RowPlan plan_statistics_rows(Dtype type, int64_t vocab) {
   const int64_t vectors = vocab / (16 / dtype_size(type));
   if (vectors <= 8 * 8) return {false, 8, 256, 1, 0};
   if (vectors <= 32 * 16) return {false, 32, 256, 1, 0};

@@ -1,5 +1,5 @@
-// Rows that are read as they come: for log-probabilities and statistics, which need one read, for shards, whose statistics are known before, and for
-// the loss of rows that fit no registers, which are read twice.
+// Rows that are read as they come: for the statistics of shards, which need one read, for shards whose statistics are known, and for the loss of
+// rows that fit no registers, which are read twice.
 #pragma once
 
 #include "elements.h"
@@ -59,7 +59,7 @@ ECHO_DEVICE Partial gather(Partial p, const Scales& scales, BlockExchange* share
   }
 }
 
-// [T] log-probabilities and entropies, or statistics of a shard. Targets of other shards are nowhere in the row.
+// The statistics of a shard. Targets of other shards are nowhere in the row.
 template <typename In, int lanes, bool full>
 ECHO_GLOBAL(512, 2) statistics_rows(StatisticsRows a, int64_t first_row) {
   ECHO_SHARED(BlockExchange, shared, 1);
@@ -83,16 +83,10 @@ ECHO_GLOBAL(512, 2) statistics_rows(StatisticsRows a, int64_t first_row) {
     if (full && a.logit_softcap > 0.0f) row.target_logit = softcap(row.target_logit, a.logit_softcap);
   }
   if (rank != 0) return;
-  if (a.logprobs_wanted) {
-    const RowDistribution d = row_distribution(row, a.temperature);
-    a.logprobs[i] = skipped ? 0.0f : d.logprob;
-    if (full && a.entropies != nullptr) a.entropies[i] = skipped ? 0.0f : row_entropy(row, d);
-  } else {
-    a.max[i] = row.rest_max;
-    a.sum[i] = row.rest_sum;
-    a.target_logits[i] = row.target_logit;
-    if (full && a.weighted != nullptr) a.weighted[i] = row.rest_weighted;
-  }
+  a.max[i] = row.rest_max;
+  a.sum[i] = row.rest_sum;
+  a.target_logits[i] = row.target_logit;
+  if (full && a.weighted != nullptr) a.weighted[i] = row.rest_weighted;
 }
 
 // The gradient of a row whose statistics are known. Where it is narrower than the logits, the block goes through the row in tiles: it loads
@@ -138,7 +132,7 @@ ECHO_GLOBAL(512, 2) streaming_loss_rows(LossRows a, int64_t first_row) {
   const int64_t i = first_row + blockIdx.x;
   typename In::Stored* x = static_cast<typename In::Stored*>(a.logits) + i * a.ld;
   typename Out::Stored* out = reinterpret_cast<typename Out::Stored*>(x);
-  const bool weighted = a.action_weights[i] != 0.0f || a.observation_weights[i] != 0.0f;
+  const bool weighted = is_weighted(a, i);
   const bool shards = a.shard_max != nullptr;
   const int64_t place = a.targets[i] - (shards ? a.shard_begin : 0);
   const bool here = place >= 0 && place < a.vocab;
@@ -163,6 +157,7 @@ ECHO_GLOBAL(512, 2) streaming_loss_rows(LossRows a, int64_t first_row) {
     if (full && a.logit_softcap > 0.0f) row.target_logit = softcap(row.target_logit, a.logit_softcap);
   }
   const GradientFactors f = finish_row<full>(a, i, row, sum_at_one, threadIdx.x == 0);
+  if (a.read_only) return;
   stream_gradient<In, Out, full>(a, x, span, target, row.rest_max, row.target_logit, scales.at_temperature, f);
 }
 

@@ -341,6 +341,15 @@ void check_logprobs(Dtype type, int64_t vocab, int64_t offset, unsigned seed) {
   CudaFailure failure{};
   CHECK(cuda_token_logprobs({0, nullptr}, a, &failure) == Status::ok, "log-probabilities: %s", failure.name);
   CHECK(block.read("log-probabilities") == b.logits, "log-probabilities wrote to the logits");
+  // The loss says the same, to the bit, whatever else is asked of it: a ratio between the two is exactly 1.
+  EchoLossArgs loss = options_of(seed, b);
+  loss.temperature = a.temperature;
+  loss.logit_softcap = a.logit_softcap;
+  loss.nll_at_one = seed % 2 == 0;
+  const Outputs of_loss = on_device(loss, b, "beside log-probabilities");
+  for (size_t i = 0; i < rows; i++)
+    CHECK((b.action[i] == 0 && b.observation[i] == 0) || std::memcmp(&of_loss.logprobs[i], &got[i], 4) == 0,
+          "%s V %" PRId64 " row %zu: log-probability %.9g alone, %.9g by the loss", type_name(type), vocab, i, got[i], of_loss.logprobs[i]);
   for (size_t i = 0; i < rows; i++) {
     CHECK(close(got[i], want[i], logprob_tolerance(want[i])), "log-probabilities %s V %" PRId64 " row %zu: %.9g, expected %.9g", type_name(type),
           vocab, i, got[i], want[i]);
@@ -512,7 +521,7 @@ int main(int argc, char** argv) {
     }
     unsetenv("ECHO_CUDA_SHIM_CAPABILITY");
     for (const Dtype type : {Dtype::float32, Dtype::bfloat16, Dtype::float16})
-      for (const int64_t vocab : {1, 3, 64, 200, 700, 3000, 5001, 40000})
+      for (const int64_t vocab : {1, 3, 37, 64, 200, 700, 3000, 5001, 40000, 270001})
         for (const int64_t offset : {0, 1}) check_logprobs(type, vocab, offset, seed++);
     check_refusals();
 #if !defined(ECHO_CUDA_SHIM)
