@@ -1,6 +1,7 @@
 #include "gemm.h"
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "../core/thread_pool.h"
@@ -22,37 +23,55 @@ void gemm_pack(const float* source, int64_t ld, bool transposed, int64_t k, int6
 
 namespace {
 
-// A product cut into blocks of rows and of panels.
+// A product cut into blocks of rows and of panels, each as large as the others but for a tile of rows or a panel.
 struct Grid {
+  int64_t tiles;
   int64_t panels;
   int64_t row_blocks;
-  int64_t block_panels;
   int64_t panel_blocks;
   int64_t blocks() const { return row_blocks * panel_blocks; }
 };
 
-constexpr int64_t block_rows = 96;
+constexpr int64_t most_rows = 192;         // of a block: its part of A stays in the second-level cache
+constexpr double least_products = 100000;  // of a block: some two microseconds, beside which handing it out is nothing
+constexpr int64_t cached_b = 131072;       // floats of B that stay in the second-level cache, whoever computes the next block
 
-// Rows first: they share no part of A. Then panels, until there is work for every thread several times over.
-Grid grid_of(const ModelKernels& kernels, const GemmArgs& args, int64_t wanted) {
-  Grid grid;
-  grid.panels = kernels.gemm_panels(args.n);
-  grid.row_blocks = (args.m + block_rows - 1) / block_rows;
-  if (grid.row_blocks == 0 || grid.panels == 0) return {0, 0, 1, 0};
-  const int64_t cuts = std::clamp<int64_t>((wanted + grid.row_blocks - 1) / grid.row_blocks, 1, grid.panels);
-  grid.block_panels = (grid.panels + cuts - 1) / cuts;
-  grid.panel_blocks = (grid.panels + grid.block_panels - 1) / grid.block_panels;
+// At most so many blocks for each thread: the more, the less it has to wait for at the end; but every block reads its part of B anew.
+int64_t blocks_per_thread(const GemmArgs& args) { return args.k * args.n <= cached_b ? 12 : 6; }
+
+// Blocks about a third as tall as they are wide: they read about as much of A as of B, and long runs of B's rows.
+Grid grid_of(const ModelKernels& kernels, const GemmArgs& args, int64_t threads, int64_t products) {
+  const int64_t tile = kernels.gemm_tile_rows;
+  Grid grid = {(args.m + tile - 1) / tile, kernels.gemm_panels(args.n), 0, 0};
+  if (grid.tiles == 0 || grid.panels == 0) return grid;
+  const int64_t fewest = (args.m + most_rows - 1) / most_rows;
+  int64_t wanted = 1;
+  if (threads > 1) {
+    const double work = static_cast<double>(grid.tiles * tile) * static_cast<double>(args.n) * static_cast<double>(args.k);
+    const int64_t most = (blocks_per_thread(args) * threads + products - 1) / products;
+    wanted = static_cast<int64_t>(std::ceil(std::clamp(work / least_products, 1.0, static_cast<double>(most))));
+  }
+  const double tall = std::sqrt(3.0 * static_cast<double>(wanted) * static_cast<double>(args.m) / static_cast<double>(args.n));
+  const int64_t most_row_blocks = std::max(fewest, std::min(grid.tiles, wanted));
+  grid.row_blocks = std::clamp<int64_t>(std::llround(tall), fewest, most_row_blocks);
+  grid.panel_blocks = std::clamp<int64_t>((wanted + grid.row_blocks - 1) / grid.row_blocks, 1, grid.panels);
+  // One block of two panels beside one of a single panel would leave a thread to wait: then a block is one panel.
+  if (grid.panels % grid.panel_blocks != 0 && grid.panels < 3 * grid.panel_blocks) {
+    grid.panel_blocks = grid.panels;
+    grid.row_blocks = std::clamp<int64_t>((wanted + grid.panels - 1) / grid.panels, fewest, most_row_blocks);
+  }
   return grid;
 }
 
 void compute_block(const ModelKernels& kernels, const GemmArgs& args, const Grid& grid, int64_t block) {
-  const int64_t row = block / grid.panel_blocks * block_rows;
-  const int64_t panel = block % grid.panel_blocks * grid.block_panels;
+  const int64_t by_row = block / grid.panel_blocks, by_panel = block % grid.panel_blocks;
+  const int64_t row = by_row * grid.tiles / grid.row_blocks * kernels.gemm_tile_rows;
+  const int64_t end = (by_row + 1) * grid.tiles / grid.row_blocks * kernels.gemm_tile_rows;
   GemmArgs part = args;
-  part.m = std::min(block_rows, args.m - row);
+  part.m = std::min(end, args.m) - row;
   part.a = args.a + (args.a_transposed ? row : row * args.lda);
   part.c = args.c + row * args.ldc;
-  kernels.gemm(part, panel, std::min(grid.panels, panel + grid.block_panels));
+  kernels.gemm(part, by_panel * grid.panels / grid.panel_blocks, (by_panel + 1) * grid.panels / grid.panel_blocks);
 }
 
 }  // namespace
@@ -62,11 +81,10 @@ void gemm(const GemmArgs& args) { gemm_all(&args, 1); }
 void gemm_all(const GemmArgs* products, int64_t count) {
   const ModelKernels& kernels = model_kernels();
   const int64_t threads = thread_count();
-  const int64_t wanted = threads == 1 ? 1 : (6 * threads + count - 1) / count;
   std::vector<Grid> grids;
   std::vector<int64_t> ends;
   for (int64_t i = 0; i < count; i++) {
-    grids.push_back(grid_of(kernels, products[i], wanted));
+    grids.push_back(grid_of(kernels, products[i], threads, count));
     ends.push_back((ends.empty() ? 0 : ends.back()) + grids.back().blocks());
   }
   parallel(ends.empty() ? 0 : ends.back(), [&](int64_t task, int) {

@@ -66,6 +66,7 @@ struct AttentionBackward {
 };
 
 struct ModelKernels {
+  int64_t gemm_tile_rows;  // rows that the product computes at a time
   int64_t (*gemm_packed_size)(int64_t k, int64_t n);
   int64_t (*gemm_panels)(int64_t n);
   // Packs panels [panel_begin, panel_end).

@@ -8,6 +8,7 @@ namespace ECHO_TIER {
 
 extern const ModelKernels model_kernels;
 const ModelKernels model_kernels = {
+    tile_rows,
     gemm_packed_size,
     gemm_panels,
     gemm_pack,

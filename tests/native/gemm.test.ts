@@ -72,6 +72,19 @@ for (const isa of tiers)
       }
     });
 
+    it("gives a transposed A whose rows share sets of the cache the same bits", () => {
+      useTier(isa, 1);
+      const [m, n, k] = [512, 70, 390];
+      const a = random(m * k, 8);
+      const b = random(k * n, 9);
+      const turned = Float32Array.from({ length: m * k }, (_, at) => a[(at % m) * k + Math.floor(at / m)]);
+      const straight = new Float32Array(m * n);
+      native.gemm(m, n, k, a, false, b, false, straight, false);
+      const c = new Float32Array(m * n);
+      native.gemm(m, n, k, turned, true, b, false, c, false);
+      expect(c).toEqual(straight);
+    });
+
     it("continues a chain over k bit for bit", () => {
       useTier(isa);
       const [m, n, k] = [10, 50, 700];

@@ -52,10 +52,19 @@ bool equal(echo::Isa isa, int64_t m, int64_t n, int64_t k, Layout layout, bool a
   return std::memcmp(c.data(), expected.data(), c.size() * sizeof(float)) == 0;
 }
 
+int failures = 0, cases = 0;
+
+void check(echo::Isa isa, int64_t m, int64_t n, int64_t k, Layout layout, bool accumulate) {
+  cases++;
+  if (equal(isa, m, n, k, layout, accumulate)) return;
+  if (failures++ < 10)
+    std::printf("differs: %s m %d n %d k %d layout %d accumulate %d\n", echo::isa_name(isa), static_cast<int>(m), static_cast<int>(n),
+                static_cast<int>(k), static_cast<int>(layout), accumulate);
+}
+
 }  // namespace
 
 int main() {
-  int failures = 0, cases = 0;
   for (const echo::Isa isa : {echo::Isa::scalar, echo::Isa::avx2, echo::Isa::avx512, echo::Isa::avx512bf16, echo::Isa::neon}) {
     if (!echo::set_active_isa(isa)) {
       std::printf("NOT VERIFIED: tier %s, which this machine does not have\n", echo::isa_name(isa));
@@ -67,13 +76,10 @@ int main() {
         for (const int64_t n : {1, 7, 16, 17, 48, 50, 64, 65, 130})
           for (const int64_t k : {0, 1, 3, 64, 300})
             for (const Layout layout : {Layout::nn, Layout::nt, Layout::nn_packed, Layout::tn})
-              for (const bool accumulate : {false, true}) {
-                cases++;
-                if (equal(isa, m, n, k, layout, accumulate)) continue;
-                if (failures++ < 10)
-                  std::printf("differs: %s m %d n %d k %d layout %d accumulate %d\n", echo::isa_name(isa), static_cast<int>(m),
-                              static_cast<int>(n), static_cast<int>(k), static_cast<int>(layout), accumulate);
-              }
+              for (const bool accumulate : {false, true}) check(isa, m, n, k, layout, accumulate);
+      // Rows of A that share sets of the cache, several blocks of k, and a block only just too deep for one.
+      for (const int64_t k : {385, 900})
+        for (const bool accumulate : {false, true}) check(isa, 512, 70, k, Layout::tn, accumulate);
     }
   }
   std::printf("%d of %d products differ\n", failures, cases);
