@@ -3,7 +3,7 @@
 # alone and its result is written down, whatever became of the others; a tool that the machine does not let run is `refused`.
 #   tests/gpu/run.sh [--out DIRECTORY] [--python PYTHON] [--build DIRECTORY] [STAGE...]
 # Stages: build loss optim head loss-memcheck loss-racecheck loss-initcheck loss-synccheck optim-memcheck optim-racecheck bench peers node
-# Exits 0 when no stage failed.
+# ECHO_GRPO_GPU_ARCHITECTURE: of the device, when it is not 90. Exits 0 when no stage failed.
 set -u
 cd "$(dirname "$0")/../.."
 out=gpu-results python=python3 build=build-gpu stages=()
@@ -12,11 +12,12 @@ while [ $# -gt 0 ]; do
     --out) out=$2; shift 2 ;;
     --python) python=$2; shift 2 ;;
     --build) build=$2; shift 2 ;;
-    -*) sed -n 2,6p "$0"; exit 2 ;;
+    -*) sed -n "2,/^set/p" "$0" | grep "^#"; exit 2 ;;
     *) stages+=("$1"); shift ;;
   esac
 done
 [ ${#stages[@]} -gt 0 ] || stages=(build loss optim head loss-memcheck loss-racecheck loss-initcheck loss-synccheck optim-memcheck optim-racecheck bench peers node)
+library=$build/out/libecho_grpo_cuda.so
 mkdir -p "$out"
 echo "$(date -u +%F) ${ECHO_GRPO_COMMIT:-$(git rev-parse --short HEAD 2> /dev/null || echo unknown)}" > "$out/run.txt"
 failed=0
@@ -42,7 +43,7 @@ missing() { echo "NOT VERIFIED: $1"; return 77; }
 
 build() {
   command -v nvcc > /dev/null || { echo "nvcc is not on this machine"; return 1; }
-  cmake -S . -B "$build" -DECHO_CUDA=ON -DECHO_CUDA_ARCHITECTURES=90 && cmake --build "$build" -j"$(nproc)" --target gpu_tests echo_grpo_cuda
+  cmake -S . -B "$build" -DECHO_CUDA=ON -DECHO_CUDA_ARCHITECTURES="${ECHO_GRPO_GPU_ARCHITECTURE:-90}" -DECHO_CUDA_OUTPUT="$PWD/$build/out" && cmake --build "$build" -j"$(nproc)" --target gpu_tests echo_grpo_cuda
 }
 
 sanitize() { # tool program
@@ -52,12 +53,13 @@ sanitize() { # tool program
 
 peers() {
   "$python" -c "import torch; assert torch.cuda.is_available()" 2> /dev/null || { missing "peers (no Python with torch for CUDA)"; return 77; }
-  "$python" bench/cuda/peers.py --library "$(find "$build" build/Release -name libecho_grpo_cuda.so 2> /dev/null | head -1)" --out "$out/peers.json"
+  "$python" bench/cuda/peers.py --library "$library" --out "$out/peers.json"
 }
 
 node_tests() {
   command -v node > /dev/null || { missing "the calls from JavaScript (Node is not on this machine)"; return 77; }
-  ECHO_GRPO_TEST_TIER=all ECHO_GRPO_CUDA_LIBRARY="$(realpath "$(find "$build" -name libecho_grpo_cuda.so | head -1)")" npx vitest run tests/cuda
+  # Those that do not ask for an emulated device by its settings.
+  ECHO_GRPO_TEST_TIER=all ECHO_GRPO_CUDA_LIBRARY="$(realpath "$library")" npx vitest run $(grep -l useEmulated tests/cuda/*.test.ts)
 }
 
 bench() {

@@ -9,6 +9,7 @@
 
 #include <sys/mman.h>
 
+#include <chrono>
 #include <deque>
 #include <mutex>
 #include <set>
@@ -78,6 +79,7 @@ struct Stream {
 struct Mark {
   Stream* stream;
   bool reached = false;
+  std::chrono::steady_clock::time_point when{};
 };
 struct Event {
   std::shared_ptr<Mark> last;  // null: never recorded
@@ -386,8 +388,18 @@ inline cudaError_t cudaEventDestroy(cudaEvent_t event) {
 inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   const std::lock_guard<std::recursive_mutex> lock(cuda_shim::mutex);
   auto mark = std::make_shared<cuda_shim::Mark>(cuda_shim::Mark{&cuda_shim::stream_of(stream)});
-  mark->stream->work.push_back([mark] { mark->reached = true; });
+  mark->stream->work.push_back([mark] {
+    mark->reached = true;
+    mark->when = std::chrono::steady_clock::now();
+  });
   event->last = std::move(mark);
+  return cudaSuccess;
+}
+inline cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t begin, cudaEvent_t end) {
+  const std::lock_guard<std::recursive_mutex> lock(cuda_shim::mutex);
+  if (begin->last == nullptr || end->last == nullptr || !begin->last->reached || !end->last->reached)
+    return cuda_shim::remember(cudaErrorInvalidResourceHandle);
+  *ms = std::chrono::duration<float, std::milli>(end->last->when - begin->last->when).count();
   return cudaSuccess;
 }
 inline cudaError_t cudaEventSynchronize(cudaEvent_t event) {
