@@ -8,6 +8,8 @@ import type { LinearHead } from "./linear-head.js";
 import { placeCall, placeTensor } from "./place-call.js";
 
 const DEFAULT_LOGITS_BYTES = 64 * 2 ** 20;
+/** Every chunk reads the weights twice and the weight gradient once: on a device the products are so fast that few chunks pay. */
+const DEFAULT_DEVICE_LOGITS_BYTES = 2 ** 30;
 const LARGEST_WIDTH = 2 ** 24;
 const LARGEST_VOCABULARY = 2 ** 31 - 1;
 const DTYPES = ["float32", "bfloat16"] as const;
@@ -54,7 +56,9 @@ export function checkLinearHead(
   head: LinearHead | DeviceLinearHead,
   rows: number,
 ): NativeHead {
-  const { hidden, weight, hiddenSize, maxLogitsBytes = DEFAULT_LOGITS_BYTES } = head;
+  const { hidden, weight, hiddenSize } = head;
+  const usual = hidden instanceof DeviceTensor ? DEFAULT_DEVICE_LOGITS_BYTES : DEFAULT_LOGITS_BYTES;
+  const maxLogitsBytes = head.maxLogitsBytes ?? usual;
   const outOfRange = (name: string, expected: string, value: unknown): ArgumentError =>
     new ArgumentError(
       typeof value === "number" ? "ERR_OUT_OF_RANGE" : "ERR_INVALID_TYPE",

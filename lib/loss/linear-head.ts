@@ -8,7 +8,7 @@ export interface LinearHead {
   weight: Float32Array | Uint16Array;
   /** D */
   hiddenSize: number;
-  /** Most bytes of logits in memory at once, at least one row. Default 64 MiB. */
+  /** Most bytes of logits in memory at once, at least one row. Default 64 MiB; of device tensors 1 GiB. */
   maxLogitsBytes?: number;
   /** Where to compute. Default: where the tensors are. */
   device?: ComputeDevice;

@@ -26,7 +26,8 @@ export interface DeviceLinearTokenLogprobsInput
 
 /**
  * `tokenLogprobs` on logits = hidden · weightᵀ without [T, V] logits in memory, [T] float32: rows go in chunks through one buffer, skipped ones
- * are left out. Bitwise equal to the log-probabilities `linearEchoLoss` reports for the same row.
+ * are left out. Bitwise equal to the log-probabilities `linearEchoLoss` reports for the same row; on a GPU up to
+ * the products, whose order of sums cuBLASLt chooses by the number of rows.
  *
  * @throws ArgumentError as `tokenLogprobs`; ERR_INVALID_SHAPE for hidden and weight.
  * @throws NativeError when there is an addon and it cannot be loaded. Without one the float64 reference computes, after one warning, with all
