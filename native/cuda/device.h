@@ -18,10 +18,10 @@
 #define ECHO_NO_UNROLL _Pragma("unroll 1")
 
 // A cluster is a group of blocks that see each other's shared memory: from sm_90 on. Arriving and waiting are apart, so that blocks need not
-// stand still until their peers have begun.
+// stand still until their peers have begun. Not the `.aligned` forms: a warp may come here with its lanes apart.
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
-#define ECHO_CLUSTER_ARRIVE(number) asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory")
-#define ECHO_CLUSTER_WAIT(number) asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory")
+#define ECHO_CLUSTER_ARRIVE(number) asm volatile("barrier.cluster.arrive.release;" ::: "memory")
+#define ECHO_CLUSTER_WAIT(number) asm volatile("barrier.cluster.wait.acquire;" ::: "memory")
 #else
 #define ECHO_CLUSTER_ARRIVE(number) __trap()
 #define ECHO_CLUSTER_WAIT(number) __trap()
