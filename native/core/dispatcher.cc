@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "float_environment.h"
+#include "start_thread.h"
 
 namespace echo {
 
@@ -58,7 +59,7 @@ class Dispatcher {
 
  private:
   bool start() {
-    started_ = pthread_create(&thread_, nullptr, main, this) == 0;
+    started_ = start_thread(&thread_, main, this) == 0;
     return started_;
   }
 

@@ -8,6 +8,7 @@
 #include <mutex>
 
 #include "float_environment.h"
+#include "start_thread.h"
 
 #if defined(__linux__)
 #include <sched.h>
@@ -170,7 +171,7 @@ class Pool {
     start_generation_ = generation_.load(std::memory_order_relaxed);
     for (int i = 1; i < threads(); i++) {
       workers_[running_] = {this, i, {}};
-      if (pthread_create(&workers_[running_].thread, nullptr, main, &workers_[running_]) != 0) break;
+      if (start_thread(&workers_[running_].thread, main, &workers_[running_]) != 0) break;
       running_++;
     }
   }
