@@ -99,13 +99,13 @@ EchoLossTotals sum_rows(const EchoLossArgs& args, const EchoRow* rows) {
 }  // namespace
 
 Status echo_loss(const EchoLossArgs& args) {
+  if (args.rows > 0 && args.logits == nullptr) return Status::invalid_argument;
   const Status usable = check_loss_rows(args);
   if (usable != Status::ok) return usable;
   if (args.rows == 0) {
     *args.totals = {};
     return Status::ok;
   }
-  if (args.logits == nullptr) return Status::invalid_argument;
 
   const Scratch scratch(needs_scratch(args.logits_type, args.logit_softcap), args.vocab);
   if (!scratch.allocated()) return Status::out_of_memory;
@@ -151,9 +151,9 @@ void run_update(void* context, int64_t begin, int64_t end, int) {
 }  // namespace
 
 Status token_logprobs(const TokenLogprobsArgs& args) {
+  if (args.rows > 0 && args.logits == nullptr) return Status::invalid_argument;
   const Status usable = check_logprobs_rows(args);
   if (usable != Status::ok || args.rows == 0) return usable;
-  if (args.logits == nullptr) return Status::invalid_argument;
   const Scratch scratch(needs_scratch(args.logits_type, args.logit_softcap), args.vocab);
   if (!scratch.allocated()) return Status::out_of_memory;
   LogprobJob job{&args, &active_row_kernels(), &scratch};
@@ -177,9 +177,9 @@ void run_statistics(void* context, int64_t begin, int64_t end, int worker) {
 }  // namespace
 
 Status vocab_statistics(const VocabStatisticsArgs& args) {
+  if (args.rows > 0 && args.logits == nullptr) return Status::invalid_argument;
   const Status usable = check_statistics_rows(args);
   if (usable != Status::ok || args.rows == 0) return usable;
-  if (args.logits == nullptr) return Status::invalid_argument;
   const Scratch scratch(needs_scratch(args.logits_type, args.logit_softcap), args.vocab);
   if (!scratch.allocated()) return Status::out_of_memory;
   StatisticsJob job{&args, &active_row_kernels(), &scratch};

@@ -201,14 +201,12 @@ Status CudaLossBlocks::finish(const EchoLossArgs& args, CudaFailure* failure) {
 }
 
 Status cuda_echo_loss(const CudaCall& call, const EchoLossArgs& args, CudaFailure* failure) {
+  if (args.rows > 0 && args.logits == nullptr) return refuse(Status::invalid_argument, failure);
   const OnDevice device(call.device, failure);
   if (device.status() != Status::ok) return device.status();
   CudaLossBlocks blocks;
   Status status = blocks.begin(call, args, failure);
-  if (status == Status::ok && args.rows > 0) {
-    if (args.logits == nullptr) return refuse(Status::invalid_argument, failure);
-    status = blocks.add(args.logits, 0, args.rows, failure);
-  }
+  if (status == Status::ok && args.rows > 0) status = blocks.add(args.logits, 0, args.rows, failure);
   return status == Status::ok ? blocks.finish(args, failure) : status;
 }
 
@@ -264,14 +262,12 @@ Status CudaLogprobBlocks::finish(const TokenLogprobsArgs& args, CudaFailure* fai
 }
 
 Status cuda_token_logprobs(const CudaCall& call, const TokenLogprobsArgs& args, CudaFailure* failure) {
+  if (args.rows > 0 && args.logits == nullptr) return refuse(Status::invalid_argument, failure);
   const OnDevice device(call.device, failure);
   if (device.status() != Status::ok) return device.status();
   CudaLogprobBlocks blocks;
   Status status = blocks.begin(call, args, failure);
-  if (status == Status::ok && args.rows > 0) {
-    if (args.logits == nullptr) return refuse(Status::invalid_argument, failure);
-    status = blocks.add(args.logits, 0, args.rows, failure);
-  }
+  if (status == Status::ok && args.rows > 0) status = blocks.add(args.logits, 0, args.rows, failure);
   return status == Status::ok ? blocks.finish(args, failure) : status;
 }
 
