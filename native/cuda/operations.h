@@ -20,25 +20,25 @@ inline Status check_head(const CudaCall& call, const HeadWeight& weight, const v
   return status != Status::ok ? status : check_tensor(call, "hidden", hidden, rows, weight.width, hidden_type, failure);
 }
 
-inline Status run_echo_loss(const CudaCall* call, const EchoLossArgs* args, CudaFailure* failure) {
+template <typename Args>
+Status run_on_logits(Status (*operation)(const CudaCall&, const Args&, CudaFailure*), const CudaCall* call, const Args* args,
+                     CudaFailure* failure) {
   return entry(call->device, failure, [&]() -> Status {
     const Status status = check_tensor(*call, "logits", args->logits, args->rows, args->ld, args->logits_type, failure);
-    return status != Status::ok ? status : cuda_echo_loss(*call, *args, failure);
+    return status != Status::ok ? status : operation(*call, *args, failure);
   });
+}
+
+inline Status run_echo_loss(const CudaCall* call, const EchoLossArgs* args, CudaFailure* failure) {
+  return run_on_logits(cuda_echo_loss, call, args, failure);
 }
 
 inline Status run_token_logprobs(const CudaCall* call, const TokenLogprobsArgs* args, CudaFailure* failure) {
-  return entry(call->device, failure, [&]() -> Status {
-    const Status status = check_tensor(*call, "logits", args->logits, args->rows, args->ld, args->logits_type, failure);
-    return status != Status::ok ? status : cuda_token_logprobs(*call, *args, failure);
-  });
+  return run_on_logits(cuda_token_logprobs, call, args, failure);
 }
 
 inline Status run_vocab_statistics(const CudaCall* call, const VocabStatisticsArgs* args, CudaFailure* failure) {
-  return entry(call->device, failure, [&]() -> Status {
-    const Status status = check_tensor(*call, "logits", args->logits, args->rows, args->ld, args->logits_type, failure);
-    return status != Status::ok ? status : cuda_vocab_statistics(*call, *args, failure);
-  });
+  return run_on_logits(cuda_vocab_statistics, call, args, failure);
 }
 
 inline Status run_linear_echo_loss(const CudaCall* call, const LinearLossArgs* args, CudaFailure* failure) {

@@ -128,6 +128,20 @@ struct RowWeights {
   float reference_logprob;   // read with kl_estimator != 0
 };
 
+// Row i of vectors that are named as those of EchoLossArgs.
+template <typename Vectors>
+ECHO_HD RowWeights row_weights(const Vectors& a, int64_t i) {
+  return {a.action_weights[i],
+          a.observation_weights[i],
+          a.advantages[i],
+          a.old_logprobs != nullptr ? a.old_logprobs[i] : 0.0f,
+          a.old_logprobs == nullptr,
+          a.log_ratios != nullptr,
+          a.log_ratios != nullptr ? a.log_ratios[i] : 0.0f,
+          a.rollout_weights != nullptr ? a.rollout_weights[i] : 1.0f,
+          a.reference_logprobs != nullptr ? a.reference_logprobs[i] : 0.0f};
+}
+
 struct ObjectiveSettings {
   float lower;               // 1 - epsilon_low
   float upper;               // 1 + epsilon_high

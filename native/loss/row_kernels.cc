@@ -15,18 +15,6 @@ struct RowSetting {
   float scale;  // of exponents at the call's temperature
 };
 
-RowWeights row_weights(const EchoLossArgs& a, int64_t i) {
-  return {a.action_weights[i],
-          a.observation_weights[i],
-          a.advantages[i],
-          a.old_logprobs != nullptr ? a.old_logprobs[i] : 0.0f,
-          a.old_logprobs == nullptr,
-          a.log_ratios != nullptr,
-          a.log_ratios != nullptr ? a.log_ratios[i] : 0.0f,
-          a.rollout_weights != nullptr ? a.rollout_weights[i] : 1.0f,
-          a.reference_logprobs != nullptr ? a.reference_logprobs[i] : 0.0f};
-}
-
 void record(const RowDistribution& d, const RowObjective& o, Wide entropy, EchoRow& result) {
   result.weighted = true;
   result.logprob = d.logprob;

@@ -11,6 +11,7 @@ const PYTORCH = "loss/objective-golden.test.ts";
 
 export const NATIVE_LOSS_MUTATIONS = [
   ...mutationsOf("native/loss/objective.h", [
+    ["on-policy", "a.old_logprobs == nullptr,", "false,", GOLDEN],
     [
       "the entropy off the target",
       "0.69314718055994530942 * row.rest_weighted",
@@ -140,7 +141,6 @@ export const NATIVE_LOSS_MUTATIONS = [
       "row_distribution(row, a.temperature)",
       OPTIONS,
     ],
-    ["on-policy", "a.old_logprobs == nullptr,", "false,", GOLDEN],
     [
       "the softcap's slope at the target",
       "f.at_target * capped_slope(row.target_logit, a.logit_softcap)",

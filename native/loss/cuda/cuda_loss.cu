@@ -7,6 +7,7 @@
 #include <new>
 #include <vector>
 
+#include "../../cuda/entry.h"
 #include "../check_loss.h"
 #include "loss_kernels.h"
 #include "../objective.h"
@@ -95,10 +96,6 @@ EchoLossTotals wide(const DeviceTotals& d) {
   return t;
 }
 
-Status refuse(Status status, CudaFailure* failure) {
-  return status == Status::ok ? status : fail_with(failure, status, 0, "refused", "the arguments are not usable");
-}
-
 Status download(void* to, const void* from, int64_t bytes, cudaStream_t stream, CudaFailure* failure) {
   return fail_unless_ok(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost, stream), failure);
 }
@@ -113,7 +110,6 @@ struct CudaLossBlocks::State {
   LossRows rows{};
   RowUpload vectors;
   Temporary results;  // DeviceRow [rows], totals and their parts, then the row outputs
-  float* outputs = nullptr;
   DeviceTotals* partial = nullptr;
   DeviceTotals* total = nullptr;
   int64_t parts = 0;
@@ -124,7 +120,7 @@ CudaLossBlocks::~CudaLossBlocks() { delete state_; }
 
 Status CudaLossBlocks::begin(const CudaCall& call, const EchoLossArgs& args, CudaFailure* failure) {
   if (state_ == nullptr) return fail_with(failure, Status::out_of_memory, 0, "out of memory", "no memory of the host");
-  Status status = refuse(check_loss_rows(args), failure);
+  Status status = describe_failure(check_loss_rows(args), failure);
   if (status != Status::ok || args.rows == 0) return status;
   State& s = *state_;
   s.rows = loss_rows(args);
@@ -163,10 +159,9 @@ Status CudaLossBlocks::begin(const CudaCall& call, const EchoLossArgs& args, Cud
   r.results = s.results.as<DeviceRow>();
   s.partial = s.results.as<DeviceTotals>(rows_bytes);
   s.total = s.partial + s.parts;
-  s.outputs = s.results.as<float>(rows_bytes + totals_bytes);
-  r.logprobs = s.outputs;
-  r.nll_at_one_rows = s.outputs + args.rows;
-  r.entropies = r.entropy ? s.outputs + 2 * args.rows : nullptr;
+  r.logprobs = s.results.as<float>(rows_bytes + totals_bytes);
+  r.nll_at_one_rows = r.logprobs + args.rows;
+  r.entropies = r.entropy ? r.logprobs + 2 * args.rows : nullptr;
   return Status::ok;
 }
 
@@ -200,16 +195,6 @@ Status CudaLossBlocks::finish(const EchoLossArgs& args, CudaFailure* failure) {
   return Status::ok;
 }
 
-Status cuda_echo_loss(const CudaCall& call, const EchoLossArgs& args, CudaFailure* failure) {
-  if (args.rows > 0 && args.logits == nullptr) return refuse(Status::invalid_argument, failure);
-  const OnDevice device(call.device, failure);
-  if (device.status() != Status::ok) return device.status();
-  CudaLossBlocks blocks;
-  Status status = blocks.begin(call, args, failure);
-  if (status == Status::ok && args.rows > 0) status = blocks.add(args.logits, 0, args.rows, failure);
-  return status == Status::ok ? blocks.finish(args, failure) : status;
-}
-
 struct CudaLogprobBlocks::State {
   Route route{};
   LossRows rows{};
@@ -222,7 +207,7 @@ CudaLogprobBlocks::~CudaLogprobBlocks() { delete state_; }
 
 Status CudaLogprobBlocks::begin(const CudaCall& call, const TokenLogprobsArgs& args, CudaFailure* failure) {
   if (state_ == nullptr) return fail_with(failure, Status::out_of_memory, 0, "out of memory", "no memory of the host");
-  Status status = refuse(check_logprobs_rows(args), failure);
+  Status status = describe_failure(check_logprobs_rows(args), failure);
   if (status != Status::ok || args.rows == 0) return status;
   State& s = *state_;
   const cudaStream_t stream = stream_of(call);
@@ -261,20 +246,34 @@ Status CudaLogprobBlocks::finish(const TokenLogprobsArgs& args, CudaFailure* fai
   return status == Status::ok ? fail_unless_ok(cudaStreamSynchronize(stream), failure) : status;
 }
 
-Status cuda_token_logprobs(const CudaCall& call, const TokenLogprobsArgs& args, CudaFailure* failure) {
-  if (args.rows > 0 && args.logits == nullptr) return refuse(Status::invalid_argument, failure);
+namespace {
+
+// All rows at once.
+template <typename Blocks, typename Args>
+Status compute_whole(const CudaCall& call, const Args& args, CudaFailure* failure) {
+  if (args.rows > 0 && args.logits == nullptr) return describe_failure(Status::invalid_argument, failure);
   const OnDevice device(call.device, failure);
   if (device.status() != Status::ok) return device.status();
-  CudaLogprobBlocks blocks;
+  Blocks blocks;
   Status status = blocks.begin(call, args, failure);
   if (status == Status::ok && args.rows > 0) status = blocks.add(args.logits, 0, args.rows, failure);
   return status == Status::ok ? blocks.finish(args, failure) : status;
 }
 
+}  // namespace
+
+Status cuda_echo_loss(const CudaCall& call, const EchoLossArgs& args, CudaFailure* failure) {
+  return compute_whole<CudaLossBlocks>(call, args, failure);
+}
+
+Status cuda_token_logprobs(const CudaCall& call, const TokenLogprobsArgs& args, CudaFailure* failure) {
+  return compute_whole<CudaLogprobBlocks>(call, args, failure);
+}
+
 Status cuda_vocab_statistics(const CudaCall& call, const VocabStatisticsArgs& args, CudaFailure* failure) {
-  Status status = refuse(check_statistics_rows(args), failure);
+  Status status = describe_failure(check_statistics_rows(args), failure);
   if (status != Status::ok || args.rows == 0) return status;
-  if (args.logits == nullptr) return refuse(Status::invalid_argument, failure);
+  if (args.logits == nullptr) return describe_failure(Status::invalid_argument, failure);
   const OnDevice device(call.device, failure);
   if (device.status() != Status::ok) return device.status();
   const cudaStream_t stream = stream_of(call);
@@ -289,7 +288,6 @@ Status cuda_vocab_statistics(const CudaCall& call, const VocabStatisticsArgs& ar
   r.ld = args.ld;
   r.targets = vectors.add(args.targets);
   r.begin = args.begin;
-  r.temperature = args.temperature;
   r.scale = exponent_scale(args.temperature);
   r.logit_softcap = args.logit_softcap;
   r.max = outputs.as<float>();

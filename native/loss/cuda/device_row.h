@@ -66,7 +66,6 @@ struct StatisticsRows {
   int64_t ld;
   const int32_t* targets;  // negative: skip the row
   int64_t begin;           // first token of the shard
-  float temperature;
   float scale;             // log2(e) / temperature
   float logit_softcap;
   // Outputs, [rows]; weighted may be null.

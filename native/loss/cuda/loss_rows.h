@@ -17,15 +17,7 @@ ECHO_DEVICE bool is_weighted(const LossRows& a, int64_t i) {
 
 ECHO_DEVICE RowWeights weights_of(const LossRows& a, int64_t i) {
   if (a.read_only) return {0.0f, 0.0f, 0.0f, 0.0f, true, false, 0.0f, 1.0f, 0.0f};
-  return {a.action_weights[i],
-          a.observation_weights[i],
-          a.advantages[i],
-          a.old_logprobs != nullptr ? a.old_logprobs[i] : 0.0f,
-          a.old_logprobs == nullptr,
-          a.log_ratios != nullptr,
-          a.log_ratios != nullptr ? a.log_ratios[i] : 0.0f,
-          a.rollout_weights != nullptr ? a.rollout_weights[i] : 1.0f,
-          a.reference_logprobs != nullptr ? a.reference_logprobs[i] : 0.0f};
+  return row_weights(a, i);
 }
 
 ECHO_DEVICE ObjectiveSettings settings_of(const LossRows& a) {

@@ -32,7 +32,9 @@ struct SquareSums {
 ECHO_DEVICE void add_square(CarriedSum& to, float x) {
   const float square = x * x;
   const float error = fmaf(x, x, -square);
-  to.rest += two_sum(to.sum, square, to.sum) + error;
+  const TwoFloat sum = two_sum(to.sum, square);
+  to.sum = sum.high;
+  to.rest += sum.low + error;
 }
 
 ECHO_DEVICE uint32_t magnitude_bits(float x) { return float_bits(x) & 0x7fffffffu; }

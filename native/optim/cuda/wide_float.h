@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "../../cuda/device.h"
+#include "../../cuda/two_float.h"
 
 namespace echo {
 namespace cuda {
@@ -31,13 +31,6 @@ ECHO_DEVICE WideFloat wide_float(float high, float low, int32_t exponent) {
   return {sum * scale, rest * scale, exponent + own};
 }
 
-// a + b = sum + the error that is returned.
-ECHO_DEVICE float two_sum(float a, float b, float& sum) {
-  sum = a + b;
-  const float from_b = sum - a;
-  return (a - (sum - from_b)) + (b - from_b);
-}
-
 // Symmetric to the bit: both lanes of a shuffle compute the same.
 ECHO_DEVICE WideFloat add(WideFloat a, WideFloat b) {
   if (a.exponent < b.exponent) {
@@ -48,9 +41,8 @@ ECHO_DEVICE WideFloat add(WideFloat a, WideFloat b) {
   const int32_t apart = a.exponent - b.exponent;
   if (apart > 96) return a;
   const float scale = power_of_two(-apart);
-  float sum;
-  const float error = two_sum(a.high, b.high * scale, sum);
-  return wide_float(sum, (a.low + b.low * scale) + error, a.exponent);
+  const TwoFloat sum = two_sum(a.high, b.high * scale);
+  return wide_float(sum.high, (a.low + b.low * scale) + sum.low, a.exponent);
 }
 
 ECHO_DEVICE WideFloat multiply(WideFloat a, WideFloat b) {
