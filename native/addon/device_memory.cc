@@ -1,5 +1,6 @@
 #include "device_memory.h"
 
+#include <cstdio>
 #include <new>
 #include <string>
 #include <utility>
@@ -30,7 +31,31 @@ struct Handle {
   int64_t offset;
   int64_t bytes;
   bool is_view;
+  napi_env env = nullptr;
+  napi_ref object = nullptr;  // weak: what JavaScript holds
+  Handle* next = nullptr;
+  Handle** link = nullptr;  // what points at this one; null: it is in no list
+
+  Handle(std::shared_ptr<Shared> shared, int64_t offset, int64_t bytes, bool is_view)
+      : shared(std::move(shared)), offset(offset), bytes(bytes), is_view(is_view) {}
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
+  ~Handle() {
+    if (link == nullptr) return;
+    *link = next;
+    if (next != nullptr) next->link = link;
+  }
+
+  void enter(Handle*& list) {
+    next = list;
+    if (next != nullptr) next->link = &next;
+    link = &list;
+    list = this;
+  }
 };
+
+// Those of memory that was made here, in all environments of this thread.
+thread_local Handle* owned_handles = nullptr;
 
 template <typename T>
 T* unwrap(Napi::Value value, const napi_type_tag& tag) {
@@ -40,10 +65,10 @@ T* unwrap(Napi::Value value, const napi_type_tag& tag) {
 }
 
 template <typename T>
-Napi::Value wrap(Napi::Env env, const napi_type_tag& tag, std::unique_ptr<T> owner, napi_finalize forget) {
+Napi::Value wrap(Napi::Env env, const napi_type_tag& tag, std::unique_ptr<T> owner, napi_finalize forget, napi_ref* weak = nullptr) {
   Napi::Object object = Napi::Object::New(env);
   object.TypeTag(&tag);
-  if (napi_wrap(env, object, owner.get(), forget, nullptr, nullptr) != napi_ok) {
+  if (napi_wrap(env, object, owner.get(), forget, nullptr, weak) != napi_ok) {
     check_status(env, "DeviceTensor", Status::out_of_memory);
     return env.Undefined();
   }
@@ -53,14 +78,41 @@ Napi::Value wrap(Napi::Env env, const napi_type_tag& tag, std::unique_ptr<T> own
 
 Napi::Value memory_object(Napi::Env env, std::shared_ptr<Shared> shared, int64_t offset, int64_t bytes, bool is_view) {
   const auto forget = [](napi_env env, void* owner, void*) {
-    std::unique_ptr<Handle> handle(static_cast<Handle*>(owner));
+    const std::unique_ptr<Handle> handle(static_cast<Handle*>(owner));
+    napi_delete_reference(env, handle->object);
     if (!handle->is_view) handle->shared->drop(env);
   };
   const uint64_t address = reinterpret_cast<uintptr_t>(shared->memory->data()) + static_cast<uint64_t>(offset);
-  std::unique_ptr<Handle> handle(new Handle{std::move(shared), offset, bytes, is_view});
-  const Napi::Value object = wrap(env, memory_tag, std::move(handle), forget);
-  if (object.IsObject()) object.As<Napi::Object>().Set("pointer", Napi::BigInt::New(env, address));
+  std::unique_ptr<Handle> owner(new Handle(std::move(shared), offset, bytes, is_view));
+  Handle* const handle = owner.get();
+  napi_ref weak = nullptr;
+  const Napi::Value object = wrap(env, memory_tag, std::move(owner), forget, &weak);
+  if (!object.IsObject()) return object;
+  handle->env = env;
+  handle->object = weak;
+  if (!is_view && handle->shared->told > 0) handle->enter(owned_handles);
+  object.As<Napi::Object>().Set("pointer", Napi::BigInt::New(env, address));
   return object;
+}
+
+// Frees what JavaScript has lost, at once: finalisers run in a later turn of the event loop, to which a loop that allocates may never come, and
+// the collector, left alone, marks in the background for as long as it takes. Whether there was any.
+bool free_unreachable(Napi::Env env) {
+  if (owned_handles == nullptr) return false;
+  // Beyond what V8 tolerates of external memory it collects everything before this returns.
+  constexpr int64_t too_much = int64_t{1} << 50;
+  Napi::MemoryManagement::AdjustExternalMemory(env, too_much);
+  Napi::MemoryManagement::AdjustExternalMemory(env, -too_much);
+  bool any = false;
+  for (Handle* handle = owned_handles; handle != nullptr; handle = handle->next) {
+    const Napi::HandleScope scope(env);
+    napi_value object = nullptr;
+    if (handle->env != static_cast<napi_env>(env) || handle->shared->memory == nullptr) continue;
+    if (napi_get_reference_value(env, handle->object, &object) != napi_ok || object != nullptr) continue;
+    handle->shared->drop(env);
+    any = true;
+  }
+  return any;
 }
 
 bool take_device(Napi::Value value, int64_t& out) { return take_integer(value, "device", 0, 1023, out); }
@@ -131,6 +183,14 @@ Napi::Value synchronize_call(const Napi::CallbackInfo& info) {
 
 constexpr int64_t most_bytes = int64_t{1} << 46;
 
+void tell_sizes(const CudaApi& api, int32_t device, int64_t bytes, CudaFailure* failure) {
+  CudaDevice found{};
+  CudaFailure ignored{};
+  if (api.describe(device, &found, &ignored) != Status::ok) return;
+  std::snprintf(failure->message, sizeof failure->message, "out of memory: expected %lld bytes of device %d, got %lld free of %lld; dispose of what is no longer used",
+                static_cast<long long>(bytes), device, static_cast<long long>(found.free_bytes), static_cast<long long>(found.memory_bytes));
+}
+
 // (device, stream | bigint | null, bytes): memory, zeroed
 Napi::Value create_memory_call(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
@@ -142,7 +202,10 @@ Napi::Value create_memory_call(const Napi::CallbackInfo& info) {
     return env.Undefined();
   void* data = nullptr;
   CudaFailure failure{};
-  if (!check_status(env, "DeviceTensor", api->allocate(&stream->call(), bytes, &data, &failure), failure)) return env.Undefined();
+  Status status = api->allocate(&stream->call(), bytes, &data, &failure);
+  if (status == Status::out_of_memory && free_unreachable(env)) status = api->allocate(&stream->call(), bytes, &data, &failure);
+  if (status == Status::out_of_memory) tell_sizes(*api, stream->call().device, bytes, &failure);
+  if (!check_status(env, "DeviceTensor", status, failure)) return env.Undefined();
   auto shared = std::make_shared<Shared>();
   shared->memory = std::make_shared<DeviceAllocation>(stream, data, bytes, true);
   if (!check_status(env, "DeviceTensor", api->fill_zero(&stream->call(), data, bytes, &failure), failure)) return env.Undefined();

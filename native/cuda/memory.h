@@ -10,11 +10,7 @@ inline Status allocate(const CudaCall* call, int64_t bytes, void** out, CudaFail
   *out = nullptr;
   return entry(call->device, failure, [&]() -> Status {
     if (bytes <= 0) return refuse(failure, "expected at least 1 byte");
-    const Status status = fail_unless_ok(cudaMallocAsync(out, static_cast<size_t>(bytes), stream_of(*call)), failure);
-    if (status != Status::out_of_memory) return status;
-    // Memory that was given back on another stream is free when that gets there.
-    const Status waited = fail_unless_ok(cudaDeviceSynchronize(), failure);
-    return waited != Status::ok ? waited : fail_unless_ok(cudaMallocAsync(out, static_cast<size_t>(bytes), stream_of(*call)), failure);
+    return take_memory(out, bytes, stream_of(*call), failure);
   });
 }
 

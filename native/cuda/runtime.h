@@ -51,6 +51,14 @@ class OnDevice {
   Status status_;
 };
 
+inline Status take_memory(void** out, int64_t bytes, cudaStream_t stream, CudaFailure* failure) {
+  const Status status = fail_unless_ok(cudaMallocAsync(out, static_cast<size_t>(bytes), stream), failure);
+  if (status != Status::out_of_memory) return status;
+  // Memory that was given back on another stream is free when that gets there.
+  const Status waited = fail_unless_ok(cudaDeviceSynchronize(), failure);
+  return waited != Status::ok ? waited : fail_unless_ok(cudaMallocAsync(out, static_cast<size_t>(bytes), stream), failure);
+}
+
 // Device memory for the length of a call: taken and given back in the order of the stream, so that nothing waits.
 class Temporary {
  public:
@@ -65,7 +73,7 @@ class Temporary {
     if (data_ != nullptr) cudaFreeAsync(data_, stream_);
     data_ = nullptr;
     stream_ = stream;
-    return fail_unless_ok(cudaMallocAsync(&data_, static_cast<size_t>(bytes > 0 ? bytes : 1), stream), failure);
+    return take_memory(&data_, bytes > 0 ? bytes : 1, stream, failure);
   }
   template <typename T>
   T* as(int64_t byte_offset = 0) const {

@@ -34,19 +34,60 @@ describe.skipIf(!built)("memory", () => {
       expect(error).toMatchObject({ name: "NativeError", code: "ERR_CUDA_OUT_OF_MEMORY" });
       expect(error.message).toMatch(/cudaErrorMemoryAllocation: out of memory/);
     }
+    expect(errors[0].message).toMatch(
+      /expected 1048576 bytes of device 0, got \d+ free of 8388608; dispose of/,
+    );
   });
 
-  it("goes with the last reference, and the collector knows its size", () => {
-    // 800 MiB on a device of 256: nothing but what the collector was told makes it run.
-    const source = `
-      for (let i = 0; i < 200; i++) {
-        const tensor = new DeviceTensor([64, 16384]);
-        assert(tensor.view([64]).length === 64, "view");
-        await turn();
-      }
-      console.log("done");`;
-    const result = runCudaProcess(library, source, { env: { ECHO_CUDA_SHIM_MIB: "256" } });
+  // 800 MiB on a device of 256.
+  const source = (after: string) => `
+    for (let i = 0; i < 200; i++) {
+      const tensor = new DeviceTensor([64, 16384]);
+      assert(tensor.view([64]).length === 64, "view");
+      ${after}
+    }
+    console.log("done");`;
+
+  it.each([
+    ["whose turns of the event loop let finalisers run", "await turn();"],
+    ["that never comes to one", ""],
+  ])("that nothing refers to is taken back in a loop %s", (_, after) => {
+    const result = runCudaProcess(library, source(after), { env: { ECHO_CUDA_SHIM_MIB: "256" } });
     expect(result).toEqual({ status: 0, signal: null, stdout: "done\n", stderr: "" });
+  });
+
+  it("is not taken from what is still referred to", () => {
+    const sums = askCuda<number[]>(
+      library,
+      `const kept = [], parts = [];
+       for (let i = 0; i < 20; i++) {
+         const tensor = DeviceTensor.from(new Float32Array(1 << 18).fill(i), [1 << 18]); // 1 MiB on a device of 8
+         if (i < 3) kept.push(tensor);
+         if (i === 3) parts.push(tensor.view([2], 7));
+       }
+       say([...kept, ...parts].map((tensor) => tensor.toHost().data.reduce((sum, x) => sum + x, 0) / tensor.length));`,
+      { env: { ECHO_CUDA_SHIM_MIB: "8" } },
+    );
+    expect(sums).toEqual([0, 1, 2, 3]);
+  });
+
+  it("of another thread is left alone", () => {
+    const values = askCuda<number[]>(
+      library,
+      `const held = DeviceTensor.from(new Float32Array(1 << 18).fill(5), [1 << 18]);
+       const worker = inWorker(3);
+       const [said] = await once(worker, "message");
+       await once(worker, "exit");
+       for (let i = 0; i < 20; i++) new DeviceTensor([1 << 18]);
+       say([said, held.toHost().data[1 << 17]]);`,
+      {
+        env: { ECHO_CUDA_SHIM_MIB: "8" },
+        worker: `const mine = DeviceTensor.from(new Float32Array(1 << 18).fill(workerData), [1 << 18]);
+          for (let i = 0; i < 20; i++) new DeviceTensor([1 << 18]);
+          parentPort.postMessage(mine.toHost().data[9]);`,
+      },
+    );
+    expect(values).toEqual([3, 5]);
   });
 });
 
