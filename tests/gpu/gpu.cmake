@@ -1,5 +1,5 @@
 # What runs on a real device, without Node: the tests of the kernels, compiled by nvcc from the sources that run on fibers otherwise, and the
-# bench. Included with ECHO_CUDA=ON. ECHO_CUDA_TEST_ARCHITECTURE: what to compile them for, `native` for the device that is there.
+# benches. Included with ECHO_CUDA=ON. ECHO_CUDA_TEST_ARCHITECTURE: what to compile them for, `native` for the device that is there.
 set(ECHO_CUDA_TEST_ARCHITECTURE native CACHE STRING "for gpu_tests: native, or a number such as 90")
 if(ECHO_CUDA_TEST_ARCHITECTURE STREQUAL "native")
   set(echo_gpu_architecture native)
@@ -37,3 +37,5 @@ echo_gpu_program(loss_device_test tests/native/cuda_shim/loss_shim_test.cc)
 echo_gpu_program(optim_device_test tests/native/cuda_shim/optim_shim_test.cc)
 echo_gpu_program(head_device_test tests/native/cuda_shim/linear_shim_test.cc)
 echo_gpu_program(loss_bench bench/cuda/loss_bench.cu ${units})
+# Its kernels are part of the file.
+echo_gpu_program(optim_bench bench/cuda/optim_bench.cu)

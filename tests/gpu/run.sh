@@ -62,8 +62,16 @@ node_tests() {
   ECHO_GRPO_TEST_TIER=all ECHO_GRPO_CUDA_LIBRARY="$(realpath "$library")" npx vitest run $(grep -l useEmulated tests/cuda/*.test.ts)
 }
 
-bench() {
-  "$build/loss_bench" > "$out/loss.json" && cat "$out/loss.json"
+bench() { # one of them may fail without the other; what it had printed until then is no result
+  local name bad=0
+  for name in loss optim; do
+    rm -f "$out/$name.json"
+    "$build/${name}_bench" > "$out/$name.part"
+    if [ $? -eq 0 ]; then cp "$out/$name.part" "$out/$name.json"; else bad=1; fi
+    cat "$out/$name.part"
+    rm "$out/$name.part"
+  done
+  return $bad
 }
 
 command -v nvidia-smi > /dev/null && nvidia-smi --query-gpu=name,driver_version,clocks.sm,clocks.mem,power.limit,ecc.mode.current,mig.mode.current --format=csv > "$out/device.csv" 2>&1
