@@ -1,23 +1,36 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import type { GpuMeasurement } from "./gpu-measurement.js";
 
-/** One kernel at one size, by bench/cuda/loss_bench.cu. */
-export interface GpuMeasurement {
-  kernel: string;
-  dtype: string;
-  gradientDtype?: string;
+/** The loss at one size. */
+export interface GpuLossMeasurement extends GpuMeasurement {
   vocab: number;
   rows: number;
+  /** Share of the rows without a weight. */
   masked: number;
-  /** Median, and the quantiles 0.2 and 0.8; absent where it failed. */
-  ms?: number;
-  p20?: number;
-  p80?: number;
-  usefulGBps?: number;
-  copyGBps?: number;
-  shareOfCopy?: number;
-  peakExtraMiB?: number;
-  error?: string;
+}
+
+/** The optimiser over a set of tensors. */
+export interface GpuOptimizerMeasurement extends GpuMeasurement {
+  parameters: number;
+  tensors: number;
+  /** What has to be read and written of each. */
+  bytesPerParameter: number;
+  /** With a finite limit of the norm. Only of whole calls. */
+  clipped?: boolean;
+  /** Of an agreement: by what differs, relative to the largest number of its kind. */
+  differences?: Record<string, number>;
+}
+
+/** What a program of bench/cuda prints. */
+export interface GpuBench<M extends GpuMeasurement> {
+  device: string;
+  computeCapability: number;
+  multiprocessors: number;
+  memoryMiB: number;
+  driver: number;
+  runtime: number;
+  measurements: M[];
 }
 
 /** What tests/gpu/run.sh left in its directory. */
@@ -25,21 +38,18 @@ export interface GpuResults {
   date: string;
   commit: string;
   stages: { stage: string; result: string; seconds: number }[];
-  kernels?: {
-    device: string;
-    computeCapability: number;
-    multiprocessors: number;
-    memoryMiB: number;
-    driver: number;
-    runtime: number;
-    measurements: GpuMeasurement[];
-  };
+  /** By bench/cuda/loss_bench.cu and optim_bench.cu. */
+  kernels?: GpuBench<GpuLossMeasurement>;
+  optimizer?: GpuBench<GpuOptimizerMeasurement>;
+  /** By bench/cuda/peers.py. */
   peers?: {
     device: string;
     torch: string;
     cuda: string;
     absent: Record<string, string>;
-    measurements: GpuMeasurement[];
+    /** Of the loss. */
+    measurements: GpuLossMeasurement[];
+    optimizer: GpuOptimizerMeasurement[];
   };
 }
 
@@ -74,6 +84,7 @@ export function readGpuResults(directory: string): GpuResults {
       ).values(),
     ],
     kernels: readJson(join(directory, "loss.json")),
+    optimizer: readJson(join(directory, "optim.json")),
     peers: readJson(join(directory, "peers.json")),
   };
 }

@@ -1,89 +1,78 @@
 import type { BenchTable } from "./bench-table.js";
-import type { GpuMeasurement, GpuResults } from "./gpu-results.js";
+import { formatShare } from "./format-share.js";
+import { gpuKernelTable } from "./gpu-kernel-table.js";
+import { gpuPeerTable } from "./gpu-peer-table.js";
+import type { GpuLossMeasurement, GpuOptimizerMeasurement, GpuResults } from "./gpu-results.js";
 
-const percent = (share: number | undefined): string =>
-  share === undefined ? "" : `${(share * 100).toFixed(0)} %`;
-const typeOf = ({ dtype, gradientDtype }: GpuMeasurement): string =>
-  gradientDtype === undefined || gradientDtype === dtype ? dtype : `${dtype} to ${gradientDtype}`;
+const whole = (count: number): string => count.toLocaleString("en-US");
 
-function kernelTable({ kernels }: GpuResults): BenchTable[] {
-  if (kernels === undefined) return [];
-  return [
-    {
-      title: `Kernels of the loss on ${kernels.device}`,
-      columns: [
-        "kernel",
-        "type",
-        "V",
-        "rows",
-        "masked",
-        "ms",
-        "p20",
-        "p80",
-        "useful GB/s",
-        "share of a copy",
-      ],
-      rows: kernels.measurements.map((m) => [
-        m.kernel,
-        typeOf(m),
-        m.vocab.toLocaleString("en-US"),
-        m.rows.toLocaleString("en-US"),
-        percent(m.masked),
-        m.ms ?? Number.NaN,
-        m.p20 ?? Number.NaN,
-        m.p80 ?? Number.NaN,
-        m.usefulGBps ?? Number.NaN,
-        percent(m.shareOfCopy),
-      ]),
-      notes: [
-        `Compute capability ${(kernels.computeCapability / 10).toFixed(1)}, ${kernels.multiprocessors} multiprocessors, ${Math.round(kernels.memoryMiB / 1024)} GiB; driver for CUDA ${kernels.driver / 1000}, runtime ${kernels.runtime / 1000}.`,
+const lossSizes = {
+  V: (m: GpuLossMeasurement): string => whole(m.vocab),
+  rows: (m: GpuLossMeasurement): string => whole(m.rows),
+  masked: (m: GpuLossMeasurement): string => formatShare(m.masked),
+};
+const bytesEach = (m: GpuOptimizerMeasurement): string => String(m.bytesPerParameter);
+
+function kernelTables({ kernels, optimizer }: GpuResults): BenchTable[] {
+  const tables: BenchTable[] = [];
+  if (kernels !== undefined)
+    tables.push(
+      gpuKernelTable("Kernels of the loss", kernels, lossSizes, [
         "Useful bytes are one read of the weighted rows and, of the loss, one write of all; a copy of as many bytes was measured in the same rounds.",
-      ],
-    },
-  ];
+      ]),
+    );
+  if (optimizer !== undefined)
+    tables.push(
+      gpuKernelTable(
+        "AdamW and the norm",
+        optimizer,
+        {
+          parameters: (m: GpuOptimizerMeasurement): string => whole(m.parameters),
+          tensors: (m: GpuOptimizerMeasurement): string => whole(m.tensors),
+          "bytes each": bytesEach,
+        },
+        [
+          "bfloat16: values and gradients, with float32 masters and moments. Bytes each: what is read and written of a parameter; a copy of as many bytes was measured in the same rounds.",
+          "A step is three kernels and two small copies, with or without a clip: the norm's two kernels read every gradient first, since nothing is updated before all are known to be finite. The whole call of the norm makes and sends its table, and waits.",
+        ],
+      ),
+    );
+  return tables;
 }
 
-function peerTable({ peers }: GpuResults): BenchTable[] {
+function peerTables({ peers }: GpuResults): BenchTable[] {
   if (peers === undefined) return [];
-  const ours = new Map(
-    peers.measurements
-      .filter((m) => m.kernel.startsWith("echo-grpo"))
-      .map((m) => [`${m.dtype} ${m.vocab} ${m.masked}`, m.ms ?? Number.NaN]),
-  );
-  return [
-    {
-      title: `The loss beside its peers on ${peers.device}`,
-      columns: [
-        "implementation",
-        "type",
-        "V",
-        "rows",
-        "masked",
-        "ms",
-        "ms ÷ ours",
-        "share of a copy",
-        "peak extra MiB",
-      ],
-      rows: peers.measurements
-        .filter((m) => m.kernel !== "agreement")
-        .map((m) => [
-          m.error === undefined ? m.kernel : `${m.kernel}: ${m.error}`,
-          m.dtype,
-          m.vocab.toLocaleString("en-US"),
-          m.rows.toLocaleString("en-US"),
-          percent(m.masked),
-          m.ms ?? Number.NaN,
-          (m.ms ?? Number.NaN) / (ours.get(`${m.dtype} ${m.vocab} ${m.masked}`) ?? Number.NaN),
-          percent(m.shareOfCopy),
-          m.peakExtraMiB ?? Number.NaN,
-        ]),
-      notes: [
-        `PyTorch ${peers.torch}, CUDA ${peers.cuda}; whole calls, with the way of the row vectors to the device and of the totals back.`,
+  const versions = `PyTorch ${peers.torch}, CUDA ${peers.cuda}`;
+  const tables: BenchTable[] = [];
+  if (peers.measurements.length > 0)
+    tables.push(
+      gpuPeerTable(`The loss beside its peers on ${peers.device}`, peers.measurements, lossSizes, [
+        `${versions}; whole calls, with the way of the row vectors to the device and of the totals back.`,
         "Peers compute plain cross-entropy where nothing else is said, which is less than the mixture.",
         ...Object.entries(peers.absent).map(([name, reason]) => `Missing: ${name} (${reason}).`),
-      ],
-    },
-  ];
+      ]),
+    );
+  if (peers.optimizer.length > 0) {
+    const [{ parameters, tensors }] = peers.optimizer;
+    const differences = peers.optimizer.flatMap((m) => Object.values(m.differences ?? {}));
+    tables.push(
+      gpuPeerTable(
+        `AdamW beside PyTorch on ${peers.device}`,
+        peers.optimizer,
+        { clip: (m) => (m.clipped === true ? "yes" : "no"), "bytes each": bytesEach },
+        [
+          `${versions}; whole steps of ${whole(parameters)} parameters in ${tensors} tensors, with clip: after torch.nn.utils.clip_grad_norm_. Bytes each: what a step has to read and write of a parameter.`,
+          "bfloat16: with float32 masters; PyTorch widens the gradients before its step and rounds the masters after it.",
+          ...(differences.length > 0
+            ? [
+                `Values, moments and norms of ours and PyTorch's differed by ${Math.max(...differences).toExponential(1)} of the largest, at most, after some steps.`,
+              ]
+            : []),
+        ],
+      ),
+    );
+  }
+  return tables;
 }
 
 /** The tables of docs/benchmarks.md that a run of tests/gpu/run.sh fills: its stages, our kernels, and the peers. */
@@ -95,7 +84,7 @@ export function gpuTables(results: GpuResults): BenchTable[] {
       rows: results.stages.map(({ stage, result, seconds }) => [stage, result, seconds]),
       notes: [],
     },
-    ...kernelTable(results),
-    ...peerTable(results),
+    ...kernelTables(results),
+    ...peerTables(results),
   ];
 }

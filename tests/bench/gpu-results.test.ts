@@ -9,6 +9,21 @@ import { renderTable } from "../../bench/render-table.js";
 const directory = mkdtempSync(join(tmpdir(), "echo-grpo-gpu-"));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
+const write = (name: string, value: unknown): void =>
+  writeFileSync(join(directory, name), JSON.stringify(value));
+const device = {
+  device: "Device",
+  computeCapability: 90,
+  multiprocessors: 132,
+  memoryMiB: 143360,
+  driver: 13000,
+  runtime: 13000,
+};
+const speed = { ms: 2, p20: 1.9, p80: 2.2, usefulGBps: 1600, copyGBps: 2000, shareOfCopy: 0.8 };
+const size = { dtype: "bfloat16", vocab: 151936, rows: 7000, masked: 0.5 };
+const tensors = { dtype: "bfloat16", parameters: 596049920, tensors: 310, bytesPerParameter: 30 };
+const versions = { device: "Device", torch: "2.13", cuda: "13.0", absent: { quack: "no module" } };
+
 it("refuses a directory in which nothing ran", () => {
   expect(() => readGpuResults(directory)).toThrow(/nothing ran: expected .*stages\.jsonl/);
 });
@@ -29,53 +44,73 @@ it("makes tables of what ran, and of nothing else", () => {
       ["bench", "passed", 9],
     ],
   ]);
+  // Of the peers, nothing was measured before it failed.
+  write("peers.json", { ...versions, measurements: [], optimizer: [] });
+  expect(gpuTables(readGpuResults(directory))).toHaveLength(1);
+});
 
-  const size = { dtype: "bfloat16", vocab: 151936, rows: 7000, masked: 0.5 };
-  const speed = { ms: 2, p20: 1.9, p80: 2.2, usefulGBps: 1600, copyGBps: 2000, shareOfCopy: 0.8 };
-  writeFileSync(
-    join(directory, "loss.json"),
-    JSON.stringify({
-      device: "Device",
-      computeCapability: 90,
-      multiprocessors: 132,
-      memoryMiB: 143360,
-      driver: 13000,
-      runtime: 13000,
-      measurements: [{ kernel: "loss + gradient", ...size, gradientDtype: "bfloat16", ...speed }],
-    }),
-  );
-  writeFileSync(
-    join(directory, "peers.json"),
-    JSON.stringify({
-      device: "Device",
-      torch: "2.13",
-      cuda: "13.0",
-      absent: { quack: "no module" },
-      measurements: [
-        { kernel: "echo-grpo, whole call", ...size, ...speed, peakExtraMiB: 1 },
-        { kernel: "PyTorch eager", ...size, ...speed, ms: 20, peakExtraMiB: 900 },
-        { kernel: "Liger", ...size, error: "out of memory" },
-        { kernel: "agreement", ...size },
-      ],
-    }),
-  );
-  const [, kernels, peers] = gpuTables(readGpuResults(directory));
-  expect(kernels.rows[0]).toEqual([
-    "loss + gradient",
-    "bfloat16",
-    "151,936",
-    "7,000",
-    "50 %",
-    2,
-    1.9,
-    2.2,
-    1600,
-    "80 %",
+it("shows the kernels, each beside a copy", () => {
+  write("loss.json", {
+    ...device,
+    measurements: [
+      { kernel: "loss + gradient", ...size, dtype: "float32", gradientDtype: "bfloat16", ...speed },
+    ],
+  });
+  write("optim.json", {
+    ...device,
+    measurements: [
+      { kernel: "AdamW step", ...tensors, gradientDtype: "bfloat16", ...speed, shareOfCopy: 0.004 },
+    ],
+  });
+  const [, loss, optimizer] = gpuTables(readGpuResults(directory));
+  expect([loss.title, optimizer.title]).toEqual([
+    "Kernels of the loss on Device",
+    "AdamW and the norm on Device",
   ]);
-  expect(peers.rows.map((row) => [row[0], row[6]])).toEqual([
-    ["echo-grpo, whole call", 1],
-    ["PyTorch eager", 10],
-    ["Liger: out of memory", Number.NaN],
+  const times = [2, 1.9, 2.2, 1600];
+  expect(loss.rows).toEqual([
+    ["loss + gradient", "float32 to bfloat16", "151,936", "7,000", "50 %", ...times, "80 %"],
   ]);
-  expect(renderTable(peers)).toContain("Missing: quack (no module).");
+  expect(optimizer.rows).toEqual([["AdamW step", "bfloat16", "596,049,920", "310", "30", ...times, "0.4 %"]]);
+  for (const { columns, rows, notes } of [loss, optimizer]) {
+    expect(columns).toHaveLength(rows[0].length);
+    expect(notes[0]).toBe(
+      "Compute capability 9.0, 132 multiprocessors, 140 GiB; driver for CUDA 13, runtime 13.",
+    );
+  }
+});
+
+it("compares peers with ours at the same size, and shows nothing where nothing is known", () => {
+  write("peers.json", {
+    ...versions,
+    measurements: [
+      { kernel: "echo-grpo, whole call", ...size, ...speed, peakExtraMiB: 1 },
+      { kernel: "PyTorch eager", ...size, ...speed, ms: 20, peakExtraMiB: 900 },
+      { kernel: "PyTorch eager", ...size, ...speed, masked: 0, ms: 20, peakExtraMiB: null },
+      { kernel: "Liger", ...size, error: "out of memory" },
+      { kernel: "agreement", ...size },
+    ],
+    optimizer: [
+      { kernel: "agreement", ...tensors, clipped: true, differences: { values: 2e-7, norm: 3.21e-6 } },
+      { kernel: "echo-grpo, optimizer_step", ...tensors, ...speed, clipped: true, peakExtraMiB: 0 },
+      { kernel: "torch.optim.AdamW, fused", ...tensors, ...speed, clipped: true, ms: 3, peakExtraMiB: 12 },
+      { kernel: "torch.optim.AdamW, fused", ...tensors, ...speed, clipped: false, peakExtraMiB: null },
+    ],
+  });
+  const [, , , loss, optimizer] = gpuTables(readGpuResults(directory));
+  expect(loss.rows.map((row) => [row[0], row[6], row[8]])).toEqual([
+    ["echo-grpo, whole call", 1, 1],
+    ["PyTorch eager", 10, 900],
+    ["PyTorch eager", "", ""],
+    ["Liger: out of memory", "", ""],
+  ]);
+  expect(renderTable(loss)).toContain("Missing: quack (no module).");
+  expect(optimizer.rows).toEqual([
+    ["echo-grpo, optimizer_step", "bfloat16", "yes", "30", 2, 1, "80 %", 0],
+    ["torch.optim.AdamW, fused", "bfloat16", "yes", "30", 3, 1.5, "80 %", 12],
+    ["torch.optim.AdamW, fused", "bfloat16", "no", "30", 2, "", "80 %", ""],
+  ]);
+  expect(renderTable(optimizer)).not.toMatch(/NaN|null|undefined/);
+  expect(optimizer.notes.join("\n")).toContain("596,049,920 parameters in 310 tensors");
+  expect(optimizer.notes.at(-1)).toContain("differed by 3.2e-6 of the largest");
 });
