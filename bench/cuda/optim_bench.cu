@@ -147,6 +147,11 @@ class OptimizerBench {
       need(cudaMemcpyAsync(parts.decays, decays.data(), decays.size() * sizeof(float), cudaMemcpyHostToDevice, stream_), "the table");
       const auto decide = [&] { return queue_decision(table, parts, args.grad_scale, c.max_norm, stream_, &failure); };
       need(decide(), failure, "a kernel");
+      // Or the update would have nothing to do.
+      StepDecision decision = {};
+      need(cudaMemcpyAsync(&decision, parts.decision, sizeof decision, cudaMemcpyDeviceToHost, stream_), "the decision");
+      need(cudaStreamSynchronize(stream_), "the decision");
+      if (decision.not_finite != 0 || decision.factor != 1) bench::stop("the decision", "the gradients are not finite, or clipped");
       if (c.work == Work::decision) {
         measure(decide);
       } else {

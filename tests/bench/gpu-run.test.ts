@@ -1,0 +1,51 @@
+import { spawnSync } from "node:child_process";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, it } from "vitest";
+import { readGpuResults } from "../../bench/gpu-results.js";
+
+const root = join(import.meta.dirname, "../..");
+const directory = mkdtempSync(join(tmpdir(), "echo-grpo-gpu-run-"));
+const build = join(directory, "build");
+const out = join(directory, "out");
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+function program(name: string, text: string, status: number): void {
+  mkdirSync(build, { recursive: true });
+  writeFileSync(join(build, name), `#!/bin/bash\necho '${text}'\nexit ${status}\n`);
+  chmodSync(join(build, name), 0o755);
+}
+
+function run(...stages: string[]): number | null {
+  return spawnSync(join(root, "tests/gpu/run.sh"), ["--out", out, "--build", build, ...stages]).status;
+}
+
+it("keeps the result of one bench when the other fails, and of an earlier run none", () => {
+  program("loss_bench", '{"device": "Device", "measurements": []}', 0);
+  program("optim_bench", '{"device": "Device", "measurements": []}', 0);
+  expect(run("bench")).toBe(0);
+  expect(readGpuResults(out)).toMatchObject({
+    stages: [{ stage: "bench", result: "passed" }],
+    kernels: { device: "Device" },
+    optimizer: { device: "Device" },
+  });
+
+  program("loss_bench", '{"device": "Device", "measurements": [', 1);
+  expect(run("bench")).toBe(1);
+  const { stages, kernels, optimizer } = readGpuResults(out);
+  expect(stages).toMatchObject([{ stage: "bench", result: "failed" }]);
+  expect(kernels).toBeUndefined();
+  expect(optimizer).toMatchObject({ device: "Device" });
+  expect(readdirSync(out).filter((name) => name.endsWith(".part"))).toEqual([]);
+
+  program("loss_bench", '{"device": "Device", "measurements": []}', 0);
+  program("optim_bench", "", 139);
+  expect(run("bench")).toBe(1);
+  expect(existsSync(join(out, "optim.json"))).toBe(false);
+  expect(readGpuResults(out).kernels).toBeDefined();
+});
+
+it("refuses a stage that there is not", () => {
+  expect(run("benches")).toBe(2);
+});
