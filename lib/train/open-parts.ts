@@ -47,6 +47,7 @@ export async function openParts(config: TrainConfig, resumed?: ResumedWeights): 
   );
   return {
     model,
+    openReference: (directory) => EmbeddedDecoder.load(directory),
     policy,
     family,
     harness,

@@ -4,6 +4,7 @@ import { mergeLossTotals } from "../loss/merge-loss-totals.js";
 import type { StepCounts } from "../loss/step-counts.js";
 import { stepWeights } from "../loss/step-weights.js";
 import type { StepWeightsOptions } from "../loss/step-weights-options.js";
+import type { ReferenceModel } from "../model/reference-model.js";
 import type { TrainableModel } from "../model/trainable-model.js";
 import type { AdamW } from "../optim/adamw.js";
 
@@ -20,18 +21,27 @@ export interface OptimizerStepOutcome {
 
 /** One optimiser step: weights of the whole step, gradient by micro-batches, AdamW. */
 export async function optimizerStep(
-  learner: { model: TrainableModel; optimizer: AdamW; learningRate: number; microBatchTokens: number },
+  learner: {
+    model: TrainableModel;
+    /** For a KL penalty. */
+    reference?: ReferenceModel;
+    optimizer: AdamW;
+    learningRate: number;
+    microBatchTokens: number;
+  },
   weights: StepWeightsOptions,
   loss: LossOptions,
 ): Promise<OptimizerStepOutcome> {
-  const { model, optimizer, learningRate } = learner;
+  const { model, reference, optimizer, learningRate } = learner;
+  const { temperature = 1 } = loss;
   const step = stepWeights(weights);
   // A sequence is never split, so one longer than the limit gets a pass of its own.
   const longest = weights.sequences.reduce((most, { ids }) => Math.max(most, ids.length), 0);
   model.zeroGradients();
   const parts: LossTotals[] = [];
   for (const micro of step.microBatches({ maxTokens: Math.max(longest, learner.microBatchTokens) })) {
-    parts.push(await model.forwardBackward(micro, loss));
+    const referenceLogprobs = await reference?.logprobs(micro, { temperature });
+    parts.push(await model.forwardBackward({ ...micro, rows: { ...micro.rows, referenceLogprobs } }, loss));
     // Native calls hold the thread: signals and timers get their turn here.
     await new Promise((resolve) => setImmediate(resolve));
   }

@@ -7,6 +7,7 @@ import { filterObservations } from "./filter-observations.js";
 import { lossMetrics } from "./loss-metrics.js";
 import { makeMinibatches } from "./make-minibatches.js";
 import { type OptimizerStepOutcome, optimizerStep } from "./optimizer-step.js";
+import { policyLossOptions } from "./policy-loss-options.js";
 import { rolloutMetrics } from "./rollout-metrics.js";
 import { scoreGroups } from "./score-groups.js";
 import type { StepClock } from "./step-clock.js";
@@ -46,6 +47,7 @@ export async function policyStep(
         const outcome = await optimizerStep(
           {
             model: parts.model,
+            reference: run.reference,
             optimizer: run.optimizer,
             learningRate: run.learningRate(run.optimizerSteps),
             microBatchTokens: config.microBatchTokens,
@@ -65,13 +67,7 @@ export async function policyStep(
             // Only here did the very weights that learn also sample; afterwards the sampler's log-probabilities are the old ones.
             onPolicy: epoch === 0 && index === 0,
           },
-          {
-            temperature: config.temperature,
-            epsilonLow: config.epsilonLow,
-            epsilonHigh: config.epsilonHigh,
-            logRatioClamp: config.logRatioClamp,
-            nllAtOne: config.temperature !== 1,
-          },
+          policyLossOptions(config),
         );
         run.optimizerSteps++;
         outcomes.push(outcome);
@@ -88,6 +84,7 @@ export async function policyStep(
     ...lossMetrics(outcomes, {
       epochs: config.epochsPerStep,
       policy: !config.envOnly,
+      dualClip: config.dualClip !== false,
       observations: config.observationTargets === "observations",
     }),
   };

@@ -34,6 +34,11 @@ export async function prepareRun(
   options: { onProblem(message: string): void },
 ): Promise<PreparedRun> {
   if (config.algorithm !== "sft") checkTaskRange(parts.family, config.tasks, config.tasksPerStep, "tasks");
+  if (config.klCoefficient !== 0 && parts.openReference === undefined)
+    throw new ConfigError(
+      "ERR_CONFIG",
+      `[config] "klCoefficient" needs weights to refer to: expected 0 with parts that have no openReference, got ${config.klCoefficient}. Add it where the parts are opened.`,
+    );
   if (config.eval.every > 0) {
     const count = Math.max(config.eval.tasks, config.eval.expertTasks);
     checkTaskRange(parts.family, { split: config.eval.split, first: 0, count }, count, "eval");

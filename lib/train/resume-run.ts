@@ -7,6 +7,7 @@ import { removeUnfinished } from "./checkpoint/remove-unfinished.js";
 import { type RunState, runStateSchema } from "./checkpoint/run-state-schema.js";
 import { setAsideCheckpoint } from "./checkpoint/set-aside-checkpoint.js";
 import { openParts } from "./open-parts.js";
+import { openReference } from "./open-reference.js";
 import { OptimizerFile } from "./optimizer-file.js";
 import type { PartsOpener } from "./parts-opener.js";
 import { prepareRun } from "./prepare-run.js";
@@ -69,6 +70,7 @@ export async function resumeRun(
       );
       return {
         ...prepared,
+        reference: await openReference(path, config, parts, "resumes"),
         directory,
         build,
         step: state.step,

@@ -3,6 +3,7 @@ import { resolvePaths } from "./config/resolve-paths.js";
 import type { TrainConfig } from "./config/train-config.js";
 import { gitCommit } from "./git-commit.js";
 import { openParts } from "./open-parts.js";
+import { openReference } from "./open-reference.js";
 import type { PartsOpener } from "./parts-opener.js";
 import { prepareRun } from "./prepare-run.js";
 import { readBuildInfo } from "./read-build-info.js";
@@ -33,7 +34,14 @@ export async function startRun(
       machine: { cpu: cpus()[0]?.model ?? "unknown", cores: cpus().length },
       startedAt: new Date().toISOString(),
     });
-    return { ...prepared, directory, build, step: 0, optimizerSteps: 0, resumed: false, exact: true };
+    try {
+      const reference = await openReference(directory.path, config, parts, "starts");
+      const begun = { step: 0, optimizerSteps: 0, resumed: false, exact: true };
+      return { ...prepared, reference, directory, build, ...begun };
+    } catch (error) {
+      await directory.close();
+      throw error;
+    }
   } catch (error) {
     await parts.dispose();
     throw error;

@@ -1,3 +1,4 @@
+import type { ReferenceModel } from "../model/reference-model.js";
 import type { AdamW } from "../optim/adamw.js";
 import type { Trajectory } from "../rollout/trajectory.js";
 import type { BuildInfo } from "./build-info-schema.js";
@@ -12,6 +13,8 @@ export interface TrainingRun {
   /** Training steps of the whole run. */
   steps: number;
   parts: TrainParts;
+  /** The weights that the KL penalty refers to. */
+  reference?: ReferenceModel;
   optimizer: AdamW;
   /** Learning rate of an optimiser step, counted from 0. */
   learningRate(optimizerStep: number): number;

@@ -46,6 +46,12 @@ describe("parseConfig", () => {
       epsilonLow: 0.2,
       epsilonHigh: 0.2,
       logRatioClamp: 20,
+      surrogate: "clip",
+      ratioLevel: "token",
+      dualClip: false,
+      klCoefficient: 0,
+      klEstimator: "k3",
+      entropyCoefficient: 0,
       envOnly: false,
       tasks: { family: "tinyterm", split: "train", first: 0 },
       optimizer: {
@@ -86,6 +92,10 @@ describe("parseConfig", () => {
       "observationFilter.minCorrect",
     ],
     [{ ...minimal, model: { pth: "m" } }, "model.pth", "model.path"],
+    [{ ...minimal, kl_loss_coef: 0.1 }, "kl_loss_coef", "klCoefficient"],
+    [{ ...minimal, beta: 0.1 }, "beta", "klCoefficient"],
+    [{ ...minimal, clip_ratio_c: 3 }, "clip_ratio_c", "dualClip"],
+    [{ ...minimal, importance_sampling_level: "sequence" }, "importance_sampling_level", "ratioLevel"],
     [
       { ...minimal, lambdaSchedule: { kind: "linear", to: 1, step: 5 } },
       "lambdaSchedule.step",
@@ -119,6 +129,12 @@ describe("parseConfig", () => {
     [{ ...minimal, aggregation: "constant" }, '"maxLength"'],
     [{ ...minimal, algorithm: "grpo", envOnly: true }, '"envOnly"'],
     [{ ...minimal, envOnly: true, lambda: 0 }, '"lambda"'],
+    [{ ...minimal, envOnly: true, klCoefficient: 0.1 }, '"klCoefficient"'],
+    [{ ...minimal, envOnly: true, entropyCoefficient: 0.1 }, '"entropyCoefficient"'],
+    [{ ...minimal, klCoefficient: -1 }, '"klCoefficient"'],
+    [{ ...minimal, dualClip: 1 }, '"dualClip"'],
+    [{ ...minimal, dualClip: 3, surrogate: "cispo" }, '"dualClip"'],
+    [{ ...minimal, ratioLevel: "sequence", surrogate: "cispo" }, '"ratioLevel"'],
     [{ ...minimal, observationTargets: "env_only" }, '"observationTargets"'],
     [{ ...minimal, maxObservationTokens: 0 }, '"maxObservationTokens"'],
     [{ ...minimal, observationFilter: { minCorrect: 1.5 } }, '"observationFilter.minCorrect"'],
@@ -184,6 +200,16 @@ describe("describeConfig", () => {
     expect(words).toContain("observations alone: actions are not learned, rewards used by minCorrect only");
     expect(words).toContain("targets: all");
     expect(words).toContain("of some rollouts only: minValidActions 1, minCorrect 0.5");
+    const objective = { ratioLevel: "sequence", dualClip: 3, klCoefficient: 0.1, entropyCoefficient: 0.01 };
+    const terms = describeConfig(parseConfig({ ...minimal, ...objective }));
+    for (const words of [
+      "ratios of whole rollouts",
+      "dual clip at 3",
+      "KL penalty 0.1 (k3)",
+      "entropy bonus 0.01",
+    ])
+      expect(terms).toContain(words);
+    expect(describeConfig(parseConfig({ ...minimal, surrogate: "cispo" }))).toContain("policy term: CISPO");
     const alone = describeConfig(parseConfig({ ...minimal, envOnly: true }));
     expect(alone).toContain("observations alone: actions are not learned, rewards not used");
     expect(text).not.toMatch(/alone|targets|some rollouts/);

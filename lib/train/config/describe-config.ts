@@ -36,6 +36,7 @@ function describePolicy(config: TrainConfig): string[] {
     `${minibatches} optimiser steps per step, ${minibatches * steps} in all over ${steps} steps`,
     lambda === 0 && moves === "" ? "lambda 0: GRPO alone" : `lambda ${lambda}${moves}`,
   ];
+  lines.push(...describeObjective(config));
   if (config.envOnly)
     lines.push(
       `observations alone: actions are not learned, rewards ${config.observationFilter.minCorrect ? "used by minCorrect only" : "not used"}`,
@@ -48,5 +49,19 @@ function describePolicy(config: TrainConfig): string[] {
   if (groupSize < 8)
     lines.push("hint: small groups are often all solved or all failed and teach nothing; 8 or more is usual");
   if (tasksPerStep < 4) lines.push("hint: few tasks per step make a noisy gradient");
+  return lines;
+}
+
+function describeObjective(config: TrainConfig): string[] {
+  const { surrogate, ratioLevel, dualClip, klCoefficient, klEstimator, entropyCoefficient } = config;
+  const lines: string[] = [];
+  if (surrogate === "cispo") lines.push("policy term: CISPO");
+  if (ratioLevel === "sequence") lines.push("policy term: ratios of whole rollouts, one more forward pass");
+  if (dualClip !== false) lines.push(`policy term: dual clip at ${dualClip}`);
+  if (klCoefficient > 0)
+    lines.push(
+      `KL penalty ${klCoefficient} (${klEstimator}) to the weights at the start, one more forward pass`,
+    );
+  if (entropyCoefficient !== 0) lines.push(`entropy bonus ${entropyCoefficient}`);
   return lines;
 }

@@ -79,12 +79,43 @@ export const trainConfigSchema = z
       .enum(["std", "mean"])
       .default("std")
       .describe("Advantage: (reward - mean) / (standard deviation + 1e-6), or reward - mean."),
-    epsilonLow: z.number().min(0).max(1).default(0.2).describe("Lower clip: ratios below 1 - epsilonLow."),
+    surrogate: z
+      .enum(["clip", "cispo"])
+      .default("clip")
+      .describe("Policy term: PPO's clip, or CISPO, which holds the clipped ratio constant."),
+    ratioLevel: z
+      .enum(["token", "sequence"])
+      .default("token")
+      .describe(
+        "Ratio of a token by itself, or of its whole rollout (GSPO); the latter takes another forward pass.",
+      ),
+    epsilonLow: z
+      .number()
+      .min(0)
+      .max(1)
+      .default(0.2)
+      .describe("Lower clip: ratios below 1 - epsilonLow. 1 with cispo: no lower bound."),
     epsilonHigh: z.number().min(0).default(0.2).describe("Upper clip: ratios above 1 + epsilonHigh."),
+    dualClip: z
+      .union([z.literal(false), z.number().gt(1)])
+      .default(false)
+      .describe("With a negative advantage the policy term is never worse than this times it; false: off."),
     logRatioClamp: z
       .union([z.literal(false), z.number().positive()])
       .default(20)
       .describe("|log ratio| is clamped to this, with zero gradient outside; false: off."),
+    klCoefficient: z
+      .number()
+      .min(0)
+      .default(0)
+      .describe(
+        "KL penalty on actions, to the weights the run started from, which are then kept and take another forward pass; 0: none.",
+      ),
+    klEstimator: z
+      .enum(["k1", "k2", "k3"])
+      .default("k3")
+      .describe("With d = log p - log p_ref: k1 = d, k2 = d²/2, k3 = exp(-d) - 1 + d."),
+    entropyCoefficient: z.number().default(0).describe("Weight of an entropy bonus on actions."),
     envOnly: z
       .boolean()
       .default(false)
@@ -127,6 +158,13 @@ export const trainConfigSchema = z
         ["envOnly"],
         `expected false with algorithm ${config.algorithm}: nothing would be left to train on`,
       );
+    if (config.surrogate === "cispo" && config.dualClip !== false)
+      issue(["dualClip"], "expected false with surrogate cispo: there is no clip to bound");
+    if (config.surrogate === "cispo" && config.ratioLevel === "sequence")
+      issue(["ratioLevel"], "expected token with surrogate cispo, got sequence");
+    for (const key of ["klCoefficient", "entropyCoefficient"] as const)
+      if (config.envOnly && config[key] !== 0)
+        issue([key], `expected 0 with envOnly: it is a term of the actions, got ${config[key]}`);
     if (config.envOnly && config.lambda === 0)
       issue(["lambda"], "expected more than 0 with envOnly: nothing would be left to train on");
   });
