@@ -5,6 +5,8 @@
 
 #include <cstdio>
 #include <cstring>
+#include <map>
+#include <mutex>
 
 #include "api.h"
 
@@ -51,12 +53,50 @@ class OnDevice {
   Status status_;
 };
 
+// What a pool keeps of its device's memory when nothing of it is in use.
+inline constexpr uint64_t kept_share = 16;
+
+// The pool of the current device, made when it is first asked for and never destroyed: the driver may be gone by the time a process ends. Not the
+// device's default pool, which belongs to others too and gives everything back to the system whenever something is waited for, as every call
+// does: mapping it anew takes longer than the loss of a small batch.
+inline Status memory_pool(cudaMemPool_t* out, CudaFailure* failure) {
+  static std::mutex& mutex = *new std::mutex();
+  static std::map<int, cudaMemPool_t>& pools = *new std::map<int, cudaMemPool_t>();
+  int device = 0;
+  Status status = fail_unless_ok(cudaGetDevice(&device), failure);
+  if (status != Status::ok) return status;
+  const std::lock_guard<std::mutex> lock(mutex);
+  const auto found = pools.find(device);
+  if (found != pools.end()) {
+    *out = found->second;
+    return Status::ok;
+  }
+  cudaMemPoolProps properties = {};
+  properties.allocType = cudaMemAllocationTypePinned;
+  properties.location.type = cudaMemLocationTypeDevice;
+  properties.location.id = device;
+  size_t unused = 0, total = 0;
+  status = fail_unless_ok(cudaMemGetInfo(&unused, &total), failure);
+  if (status == Status::ok) status = fail_unless_ok(cudaMemPoolCreate(out, &properties), failure);
+  if (status != Status::ok) return status;
+  uint64_t kept = total / kept_share;
+  status = fail_unless_ok(cudaMemPoolSetAttribute(*out, cudaMemPoolAttrReleaseThreshold, &kept), failure);
+  if (status == Status::ok) pools[device] = *out;
+  else cudaMemPoolDestroy(*out);
+  return status;
+}
+
+// Of the current device, in the order of the stream.
 inline Status take_memory(void** out, int64_t bytes, cudaStream_t stream, CudaFailure* failure) {
-  const Status status = fail_unless_ok(cudaMallocAsync(out, static_cast<size_t>(bytes), stream), failure);
+  cudaMemPool_t pool = nullptr;
+  Status status = memory_pool(&pool, failure);
+  if (status != Status::ok) return status;
+  status = fail_unless_ok(cudaMallocFromPoolAsync(out, static_cast<size_t>(bytes), pool, stream), failure);
   if (status != Status::out_of_memory) return status;
-  // Memory that was given back on another stream is free when that gets there.
-  const Status waited = fail_unless_ok(cudaDeviceSynchronize(), failure);
-  return waited != Status::ok ? waited : fail_unless_ok(cudaMallocAsync(out, static_cast<size_t>(bytes), stream), failure);
+  // Memory that was given back on another stream is free when that gets there; and what the pool keeps may be in the wrong pieces.
+  status = fail_unless_ok(cudaDeviceSynchronize(), failure);
+  if (status == Status::ok) status = fail_unless_ok(cudaMemPoolTrimTo(pool, 0), failure);
+  return status != Status::ok ? status : fail_unless_ok(cudaMallocFromPoolAsync(out, static_cast<size_t>(bytes), pool, stream), failure);
 }
 
 // Device memory for the length of a call: taken and given back in the order of the stream, so that nothing waits.

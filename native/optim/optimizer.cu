@@ -62,12 +62,15 @@ struct CudaOptimizer {
 
   Status allocate(cudaStream_t stream, CudaFailure* failure) {
     const size_t pinned_bytes = sizeof(StepDecision) + static_cast<size_t>(table.count()) * sizeof(float);
-    for (const cudaError_t error : {cudaMalloc(reinterpret_cast<void**>(&memory), static_cast<size_t>(table.bytes())),
-                                    cudaMallocHost(reinterpret_cast<void**>(&pinned), pinned_bytes),
+    void* taken = nullptr;
+    Status status = take_memory(&taken, table.bytes(), stream, failure);
+    if (status != Status::ok) return status;
+    memory = static_cast<char*>(taken);
+    for (const cudaError_t error : {cudaMallocHost(reinterpret_cast<void**>(&pinned), pinned_bytes),
                                     cudaEventCreateWithFlags(&decided, cudaEventDisableTiming),
                                     cudaEventCreateWithFlags(&updated, cudaEventDisableTiming)})
       if (error != cudaSuccess) return fail_unless_ok(error, failure);
-    const Status status = table.upload(memory, stream, failure);
+    status = table.upload(memory, stream, failure);
     return status != Status::ok ? status : fail_unless_ok(cudaStreamSynchronize(stream), failure);
   }
 

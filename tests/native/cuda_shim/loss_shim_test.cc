@@ -397,6 +397,15 @@ void check_refusals() {
         "no memory of the device");
   unsetenv("ECHO_CUDA_SHIM_MIB");
   CHECK(block.read("out of memory") == b.logits, "a call without memory wrote");
+  const auto mappings = [] {
+    long sum = 0;
+    for (const cuda_shim::Pool* pool : cuda_shim::memory.all_pools) sum += pool->mappings;
+    return sum;
+  };
+  CHECK(cuda_echo_loss({0, nullptr}, a, &failure) == Status::ok, "a call");
+  const long before = mappings();
+  for (int k = 0; k < 5; k++) CHECK(cuda_echo_loss({0, nullptr}, a, &failure) == Status::ok, "a call again");
+  CHECK(before > 0 && mappings() == before, "calls mapped memory %ld times that calls before them had given back", mappings() - before);
 #endif
 }
 

@@ -42,6 +42,9 @@ enum cudaDeviceAttr {
   cudaDevAttrComputeCapabilityMinor = 76,
   cudaDevAttrClusterLaunch = 120,
 };
+enum cudaMemAllocationType { cudaMemAllocationTypeInvalid = 0, cudaMemAllocationTypePinned = 1 };
+enum cudaMemLocationType { cudaMemLocationTypeInvalid = 0, cudaMemLocationTypeDevice = 1 };
+enum cudaMemPoolAttr { cudaMemPoolAttrReleaseThreshold = 4 };
 enum cudaLaunchAttributeID { cudaLaunchAttributeClusterDimension = 4 };
 constexpr unsigned cudaStreamNonBlocking = 1;
 constexpr unsigned cudaEventDisableTiming = 2;
@@ -55,6 +58,13 @@ struct cudaPointerAttributes {
   int device;
   void* devicePointer;
   void* hostPointer;
+};
+struct cudaMemPoolProps {
+  cudaMemAllocationType allocType;
+  struct {
+    cudaMemLocationType type;
+    int id;
+  } location;
 };
 struct cudaDeviceProp {
   char name[256];
@@ -85,6 +95,14 @@ struct Event {
   std::shared_ptr<Mark> last;  // null: never recorded
 };
 
+// Maps memory when it has none left, and gives back what is more than the threshold when something is waited for.
+struct Pool {
+  int device;
+  uint64_t threshold = 0;
+  size_t used = 0, held = 0;
+  long mappings = 0;
+};
+
 constexpr size_t device_range = size_t{4} << 30;  // of addresses
 
 // Memory of the emulated device: at the front of a range of addresses that is closed while the host runs.
@@ -95,6 +113,8 @@ struct Memory {
   std::set<Stream*> streams;
   std::map<char*, size_t> pinned;
   std::map<char*, int> devices;          // of what is taken
+  std::map<char*, Pool*> pools;          // of what was taken from one
+  std::set<Pool*> all_pools;
   Stream default_stream;
   size_t bytes = 0, most_bytes = 0;
   long launches = 0;
@@ -156,6 +176,21 @@ inline void drain(Stream& stream, const Mark* until = nullptr) {
   }
   if (--memory.draining == 0) open_memory(false);
 }
+inline void trim(Pool& pool, size_t least) { pool.held = std::min(pool.held, std::max(pool.used, least)); }
+inline void waited() {
+  for (Pool* pool : memory.all_pools) trim(*pool, pool->threshold);
+}
+inline void give_back(char* p) {
+  const auto found = memory.taken.find(p);
+  const auto from = memory.pools.find(p);
+  if (from != memory.pools.end()) {
+    from->second->used -= found->second;
+    memory.pools.erase(from);
+  }
+  memory.bytes -= found->second;
+  memory.unused[found->first] = found->second;
+  memory.taken.erase(found);
+}
 inline void reach(const Mark& mark) {
   if (!mark.reached) drain(*mark.stream, &mark);
 }
@@ -164,6 +199,7 @@ inline void reach(const Mark& mark) {
 
 typedef cuda_shim::Stream* cudaStream_t;
 typedef cuda_shim::Event* cudaEvent_t;
+typedef cuda_shim::Pool* cudaMemPool_t;
 
 struct cudaLaunchConfig_t {
   dim3 gridDim, blockDim;
@@ -297,25 +333,56 @@ inline cudaError_t cudaFree(void* p) {
   if (p == nullptr) return cudaSuccess;
   for (Stream* stream : memory.streams) drain(*stream);
   drain(memory.default_stream);
-  const auto found = memory.taken.find(static_cast<char*>(p));
-  if (found == memory.taken.end()) return remember(cudaErrorInvalidValue);
-  memory.bytes -= found->second;
-  memory.unused[found->first] = found->second;
-  memory.taken.erase(found);
+  if (memory.taken.count(static_cast<char*>(p)) == 0) return remember(cudaErrorInvalidValue);
+  give_back(static_cast<char*>(p));
   return cudaSuccess;
 }
-inline cudaError_t cudaMallocAsync(void** out, size_t bytes, cudaStream_t) { return cudaMalloc(out, bytes); }
+inline cudaError_t cudaMemPoolCreate(cudaMemPool_t* out, const cudaMemPoolProps* properties) {
+  using namespace cuda_shim;
+  const std::lock_guard<std::recursive_mutex> lock(mutex);
+  const auto& [type, location] = *properties;
+  if (type != cudaMemAllocationTypePinned || location.type != cudaMemLocationTypeDevice || location.id < 0 || location.id >= device_count())
+    return remember(cudaErrorInvalidValue);
+  *out = *memory.all_pools.insert(new Pool{location.id}).first;
+  return cudaSuccess;
+}
+inline cudaError_t cudaMemPoolDestroy(cudaMemPool_t pool) {
+  const std::lock_guard<std::recursive_mutex> lock(cuda_shim::mutex);
+  if (cuda_shim::memory.all_pools.erase(pool) == 0 || pool->used > 0) return cuda_shim::remember(cudaErrorInvalidValue);
+  delete pool;
+  return cudaSuccess;
+}
+inline cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribute, void* value) {
+  const std::lock_guard<std::recursive_mutex> lock(cuda_shim::mutex);
+  if (attribute != cudaMemPoolAttrReleaseThreshold) return cuda_shim::remember(cudaErrorInvalidValue);
+  pool->threshold = *static_cast<uint64_t*>(value);
+  return cudaSuccess;
+}
+inline cudaError_t cudaMemPoolTrimTo(cudaMemPool_t pool, size_t least) {
+  const std::lock_guard<std::recursive_mutex> lock(cuda_shim::mutex);
+  cuda_shim::trim(*pool, least);
+  return cudaSuccess;
+}
+inline cudaError_t cudaMallocFromPoolAsync(void** out, size_t bytes, cudaMemPool_t pool, cudaStream_t stream) {
+  using namespace cuda_shim;
+  const std::lock_guard<std::recursive_mutex> lock(mutex);
+  if (memory.all_pools.count(pool) == 0 || pool->device != current_device || (stream != nullptr && memory.streams.count(stream) == 0))
+    return remember(cudaErrorInvalidValue);
+  const cudaError_t error = cudaMalloc(out, bytes);
+  if (error != cudaSuccess || *out == nullptr) return error;
+  memory.pools[static_cast<char*>(*out)] = pool;
+  pool->used += memory.taken[static_cast<char*>(*out)];
+  if (pool->used > pool->held) {
+    pool->held = pool->used;
+    pool->mappings++;
+  }
+  return cudaSuccess;
+}
 inline cudaError_t cudaFreeAsync(void* p, cudaStream_t stream) {
   const std::lock_guard<std::recursive_mutex> lock(cuda_shim::mutex);
   if (p == nullptr) return cudaSuccess;
   if (cuda_shim::memory.taken.count(static_cast<char*>(p)) == 0) return cuda_shim::remember(cudaErrorInvalidValue);
-  cuda_shim::stream_of(stream).work.push_back([p] {
-    using namespace cuda_shim;
-    const auto found = memory.taken.find(static_cast<char*>(p));
-    memory.bytes -= found->second;
-    memory.unused[found->first] = found->second;
-    memory.taken.erase(found);
-  });
+  cuda_shim::stream_of(stream).work.push_back([p] { cuda_shim::give_back(static_cast<char*>(p)); });
   return cudaSuccess;
 }
 inline cudaError_t cudaMallocHost(void** out, size_t bytes) {
@@ -361,6 +428,7 @@ inline cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   const std::lock_guard<std::recursive_mutex> lock(cuda_shim::mutex);
   if (stream != nullptr && cuda_shim::memory.streams.count(stream) == 0) return cuda_shim::remember(cudaErrorInvalidResourceHandle);
   cuda_shim::drain(cuda_shim::stream_of(stream));
+  cuda_shim::waited();
   return cudaSuccess;
 }
 inline cudaError_t cudaStreamDestroy(cudaStream_t stream) {
@@ -375,6 +443,7 @@ inline cudaError_t cudaDeviceSynchronize() {
   const std::lock_guard<std::recursive_mutex> lock(cuda_shim::mutex);
   for (cudaStream_t stream : cuda_shim::memory.streams) cuda_shim::drain(*stream);
   cuda_shim::drain(cuda_shim::memory.default_stream);
+  cuda_shim::waited();
   return cudaSuccess;
 }
 inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* out, unsigned) {
@@ -405,6 +474,7 @@ inline cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t begin, cudaEvent_
 inline cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   const std::lock_guard<std::recursive_mutex> lock(cuda_shim::mutex);
   if (event->last != nullptr) cuda_shim::reach(*event->last);
+  cuda_shim::waited();
   return cudaSuccess;
 }
 // For what was recorded when it is called, whatever is recorded later.
