@@ -4,6 +4,7 @@
 #include "../cuda_loss.h"
 
 #include <algorithm>
+#include <cstring>
 #include <new>
 #include <vector>
 
@@ -109,10 +110,11 @@ struct CudaLossBlocks::State {
   Route route{};
   LossRows rows{};
   RowUpload vectors;
-  Temporary results;  // DeviceRow [rows], totals and their parts, then the row outputs
+  Temporary results;  // DeviceRow [rows], parts of the totals, the totals, then log-probabilities, nll at 1 and perhaps entropies [rows]
   DeviceTotals* partial = nullptr;
   DeviceTotals* total = nullptr;
   int64_t parts = 0;
+  int64_t output_vectors = 0;
 };
 
 CudaLossBlocks::CudaLossBlocks() : state_(new (std::nothrow) State()) {}
@@ -127,7 +129,8 @@ Status CudaLossBlocks::begin(const CudaCall& call, const EchoLossArgs& args, Cud
   const bool full = s.rows.entropy || s.rows.nll_at_one || args.logit_softcap > 0.0f;
   const cudaStream_t stream = stream_of(call);
   // The statistics of shards leave one read and one write in any case.
-  const RowPlan plan = args.shard != nullptr ? RowPlan{false, 0, 512, 1, 0} : plan_loss_rows(args.logits_type, args.vocab, full, largest_cluster(call.device));
+  const RowPlan plan = args.shard != nullptr ? RowPlan{false, 0, 512, 1, 0}
+                                             : plan_loss_rows(args.logits_type, args.vocab, full, largest_cluster(call.device));
   s.route = {launcher(args.logits_type, args.gradient_type), plan, full, dtype_size(args.logits_type), stream};
   status = s.vectors.reserve(args.rows, 12, stream, failure);
   if (status != Status::ok) return status;
@@ -153,8 +156,8 @@ Status CudaLossBlocks::begin(const CudaCall& call, const EchoLossArgs& args, Cud
   s.parts = (args.rows + rows_per_block - 1) / rows_per_block;
   const int64_t rows_bytes = args.rows * static_cast<int64_t>(sizeof(DeviceRow));
   const int64_t totals_bytes = (s.parts + 1) * static_cast<int64_t>(sizeof(DeviceTotals));
-  const int output_vectors = r.entropy ? 3 : 2;
-  status = s.results.reserve(rows_bytes + totals_bytes + args.rows * 4 * output_vectors, stream, failure);
+  s.output_vectors = r.entropy ? 3 : 2;
+  status = s.results.reserve(rows_bytes + totals_bytes + args.rows * 4 * s.output_vectors, stream, failure);
   if (status != Status::ok) return status;
   r.results = s.results.as<DeviceRow>();
   s.partial = s.results.as<DeviceTotals>(rows_bytes);
@@ -179,19 +182,22 @@ Status CudaLossBlocks::finish(const EchoLossArgs& args, CudaFailure* failure) {
   Status status = launch(sum_rows, {s.parts, totals_threads}, stream, failure, s.rows, s.partial);
   if (status == Status::ok) status = launch(sum_partials, {1, totals_threads}, stream, failure, s.partial, s.parts, s.total);
   if (status != Status::ok) return status;
-  DeviceTotals totals;
-  status = download(&totals, s.total, sizeof totals, stream, failure);
-  const int64_t bytes = args.rows * 4;
-  if (status == Status::ok && args.logprobs != nullptr) status = download(args.logprobs, s.rows.logprobs, bytes, stream, failure);
-  if (status == Status::ok && args.nll_at_one_rows != nullptr)
-    status = download(args.nll_at_one_rows, s.rows.nll_at_one_rows, bytes, stream, failure);
-  if (status == Status::ok && args.entropies != nullptr) {
-    if (s.rows.entropies != nullptr) status = download(args.entropies, s.rows.entropies, bytes, stream, failure);
-    else std::fill(args.entropies, args.entropies + args.rows, 0.0f);
-  }
+  // The totals and, behind them, the outputs of the rows: in one copy, since each of them waits.
+  const int64_t bytes = static_cast<int64_t>(sizeof(DeviceTotals)) + args.rows * 4 * s.output_vectors;
+  std::vector<char> host(static_cast<size_t>(bytes));
+  status = download(host.data(), s.total, bytes, stream, failure);
   if (status == Status::ok) status = fail_unless_ok(cudaStreamSynchronize(stream), failure);
   if (status != Status::ok) return status;
+  DeviceTotals totals;
+  std::memcpy(&totals, host.data(), sizeof totals);
   *args.totals = wide(totals);
+  const char* from = host.data() + sizeof totals;
+  for (float* const to : {args.logprobs, args.nll_at_one_rows, args.entropies}) {
+    const bool there = from < host.data() + bytes;
+    if (to != nullptr && there) std::memcpy(to, from, static_cast<size_t>(args.rows) * 4);
+    else if (to != nullptr) std::fill(to, to + args.rows, 0.0f);
+    from += args.rows * 4;
+  }
   return Status::ok;
 }
 
