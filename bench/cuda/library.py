@@ -55,6 +55,10 @@ class CudaCall(ctypes.Structure):
     _fields_ = [("device", I32), ("stream", POINTER)]
 
 
+class CudaPoolUse(ctypes.Structure):
+    _fields_ = [("used_bytes", I64), ("most_used_bytes", I64)]
+
+
 class CudaFailure(ctypes.Structure):
     _fields_ = [("status", I32), ("code", I32), ("name", ctypes.c_char * 48), ("message", ctypes.c_char * 208)]
 
@@ -68,6 +72,7 @@ CALL, FAILURE = ctypes.POINTER(CudaCall), ctypes.POINTER(CudaFailure)
 # What each function takes before the place for its failure.
 PARAMETERS = {
     "allocate": [CALL, I64, ctypes.POINTER(POINTER)],
+    "pool_use": [I32, ctypes.POINTER(CudaPoolUse)],
     "release": [CALL, POINTER],
     "copy_from_host": [CALL, POINTER, POINTER, I64],
     "copy_to_host": [CALL, POINTER, POINTER, I64],

@@ -5,55 +5,21 @@ import statistics
 
 import torch
 
-
-class DriverPool:
-    """The default memory pool of a device, from which cudaMallocAsync takes: the library's memory, which torch's counters do not see. Asked through
-    libcuda; where that does not answer, everything is None."""
-
-    USED_NOW, USED_MOST = 7, 8  # CU_MEMPOOL_ATTR_USED_MEM_CURRENT, _HIGH
-
-    def __init__(self, device):
-        self.driver = None
-        self.pool = ctypes.c_void_p()
-        handle = ctypes.c_int()
-        try:
-            driver = ctypes.CDLL("libcuda.so.1")
-            failed = (driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(handle), ctypes.c_int(device))
-                      or driver.cuDeviceGetDefaultMemPool(ctypes.byref(self.pool), handle))
-        except (OSError, AttributeError):
-            return
-        if not failed:
-            self.driver = driver
-
-    def _read(self, attribute):
-        value = ctypes.c_uint64()
-        if self.driver is None or self.driver.cuMemPoolGetAttribute(self.pool, ctypes.c_int(attribute), ctypes.byref(value)) != 0:
-            return None
-        return value.value
-
-    def begin(self):
-        """Bytes in use, from which on the most is counted anew."""
-        zero = ctypes.c_uint64(0)
-        if self.driver is None or self.driver.cuMemPoolSetAttribute(self.pool, ctypes.c_int(self.USED_MOST), ctypes.byref(zero)) != 0:
-            return None
-        return self._read(self.USED_NOW)
-
-    def most(self):
-        return self._read(self.USED_MOST)
+from library import CudaPoolUse
 
 
-def peak_extra_mib(run, pool):
-    """Of one call, above what there was before it: torch's peak and the driver's pool's together. None where the pool's is not known."""
+def peak_extra_mib(run, library, device):
+    """Of one call, above what there was before it: torch's peak and that of the library's pool, which torch's counters do not see, together."""
     torch.cuda.synchronize()
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    before, in_pool = torch.cuda.memory_allocated(), pool.begin()
+    before, pool = torch.cuda.memory_allocated(), CudaPoolUse()
+    library.pool_use(device, ctypes.byref(pool))
+    in_pool = pool.used_bytes
     run()
     torch.cuda.synchronize()
-    most_in_pool = pool.most()
-    if in_pool is None or most_in_pool is None:
-        return None
-    return (torch.cuda.max_memory_allocated() - before + most_in_pool - in_pool) / 2**20
+    library.pool_use(device, ctypes.byref(pool))
+    return (torch.cuda.max_memory_allocated() - before + pool.most_used_bytes - in_pool) / 2**20
 
 
 def timed(work):
@@ -65,7 +31,7 @@ def timed(work):
     return begin.elapsed_time(end)
 
 
-def measure(run, prepare, copy, rounds, useful_bytes, copied_bytes, pool):
+def measure(run, prepare, copy, rounds, useful_bytes, copied_bytes, library, device):
     """What a measurement says of run(). prepare() is called before each round, outside the time; run() and copy() take turns, A B B A."""
     times, copies = [], []
     for index in range(-3, rounds):
@@ -78,7 +44,7 @@ def measure(run, prepare, copy, rounds, useful_bytes, copied_bytes, pool):
             times.append(pair["run"])
             copies.append(pair["copy"])
     prepare()
-    extra = peak_extra_mib(run, pool)
+    extra = peak_extra_mib(run, library, device.index)
     ms, copied = statistics.median(times), statistics.median(copies)
     quantiles = statistics.quantiles(times, n=5, method="inclusive")
     rate, copy_rate = useful_bytes / ms / 1e6, copied_bytes / copied / 1e6

@@ -143,7 +143,7 @@ def check_agreement(library, sizes, values, dtype, max_norm):
     return differences
 
 
-def optimizer_peers(library, device, most_parameters, rounds, pool, results):
+def optimizer_peers(library, device, most_parameters, rounds, results):
     """Appends measurements to `results`."""
     # Values, gradients and moments, what foreach keeps beside them, a copy's two sides, and the first values and gradients.
     room = torch.cuda.mem_get_info(device)[0] * 8 // 10 // 80
@@ -175,7 +175,7 @@ def optimizer_peers(library, device, most_parameters, rounds, pool, results):
                     run = TorchStep(sizes, values, gradients, max_norm, make)
                 moved = bytes_each * parameters
                 results.append({**key, "kernel": name, **measure_or_say_why(
-                    run.step, run.load, lambda: other.copy_(source), rounds, moved, 8 * source.numel(), pool)})
+                    run.step, run.load, lambda: other.copy_(source), rounds, moved, 8 * source.numel(), library, device)})
                 run.close()
                 del run
                 torch.cuda.empty_cache()

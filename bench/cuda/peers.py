@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from library import CudaCall, EchoLossArgs, EchoLossTotals, Library
-from measure import Disagreement, DriverPool, measure_or_say_why
+from measure import Disagreement, measure_or_say_why
 from optimizer_peers import optimizer_peers
 
 DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
@@ -95,7 +95,7 @@ def make_rows(count, vocab, masked, device):
     return rows
 
 
-def measure_losses(library, device, elements, rounds, pool, report, write):
+def measure_losses(library, device, elements, rounds, report, write):
     """Adds measurements to the report, and what is not installed, with why. Calls write() after each size."""
     found, absent = loss_peers(library)
     report["absent"].update(absent)
@@ -113,7 +113,7 @@ def measure_losses(library, device, elements, rounds, pool, report, write):
                     # Shares of masked rows matter to ours alone: the others read every row.
                     results.append({**key, "kernel": name, **measure_or_say_why(
                         lambda: run(work, rows), lambda: work.copy_(source), lambda: other.copy_(source),
-                        rounds if masked == 0 else rounds // 3, moved, moved, pool)})
+                        rounds if masked == 0 else rounds // 3, moved, moved, library, device)})
                 # One number that all that compute the mixture must agree on.
                 work.copy_(source)
                 ours = float(found["echo-grpo, whole call"](work, rows))
@@ -138,7 +138,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=20)
     options = parser.parse_args()
     device = torch.device("cuda", 0)
-    library, pool = Library(options.library), DriverPool(device.index)
+    library = Library(options.library)
     report = {"device": torch.cuda.get_device_name(device), "torch": torch.__version__, "cuda": torch.version.cuda, "absent": {},
               "measurements": [], "optimizer": []}
 
@@ -151,9 +151,9 @@ def main():
     for part in ("optimizer", "loss"):
         try:
             if part == "optimizer":
-                optimizer_peers(library, device, options.parameters, options.rounds, pool, report["optimizer"])
+                optimizer_peers(library, device, options.parameters, options.rounds, report["optimizer"])
             else:
-                measure_losses(library, device, options.elements, options.rounds, pool, report, write)
+                measure_losses(library, device, options.elements, options.rounds, report, write)
         except Exception as error:
             print(f"{part}: {type(error).__name__}: {error}", file=sys.stderr)
             failed = True

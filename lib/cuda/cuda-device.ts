@@ -9,4 +9,6 @@ export interface CudaDevice {
   memoryBytes: number;
   /** At the time of the call, whoever uses the rest. */
   freeBytes: number;
+  /** What this package has of it, in this process: tensors, and what it keeps for the next calls. */
+  heldBytes: number;
 }

@@ -36,6 +36,7 @@ export interface NativeCuda {
     multiprocessors: number;
     memoryBytes: number;
     freeBytes: number;
+    heldBytes: number;
     error: NativeCudaFailure | null;
   };
   createDeviceStream(device: number): NativeDeviceStream;

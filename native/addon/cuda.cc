@@ -57,7 +57,7 @@ Napi::Value probe_call(const Napi::CallbackInfo& info) {
   return out;
 }
 
-// (device): { name, computeCapability, multiprocessors, memoryBytes, freeBytes, error }
+// (device): { name, computeCapability, multiprocessors, memoryBytes, freeBytes, heldBytes, error }
 Napi::Value describe_call(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const CudaApi* const api = cuda_api();
@@ -73,6 +73,7 @@ Napi::Value describe_call(const Napi::CallbackInfo& info) {
   out.Set("multiprocessors", Napi::Number::New(env, description.multiprocessors));
   out.Set("memoryBytes", Napi::Number::New(env, static_cast<double>(description.memory_bytes)));
   out.Set("freeBytes", Napi::Number::New(env, static_cast<double>(description.free_bytes)));
+  out.Set("heldBytes", Napi::Number::New(env, static_cast<double>(description.held_bytes)));
   out.Set("error", error_object(env, status, failure));
   return out;
 }

@@ -19,7 +19,7 @@
 namespace echo {
 
 // Raised whenever anything here changes; the addon refuses a library of another version.
-inline constexpr int32_t cuda_api_version = 1;
+inline constexpr int32_t cuda_api_version = 2;
 
 struct CudaCall {
   int32_t device;
@@ -46,6 +46,13 @@ struct CudaDevice {
   int32_t multiprocessors;
   int64_t memory_bytes;
   int64_t free_bytes;
+  int64_t held_bytes;  // what the library has of it: tensors, and what it keeps for later ones
+};
+
+// Of the library's memory on a device.
+struct CudaPoolUse {
+  int64_t used_bytes;
+  int64_t most_used_bytes;  // since it was asked for last
 };
 
 enum class CudaMemory : int32_t { unknown = 0, host = 1, device = 2, managed = 3 };
@@ -76,6 +83,8 @@ struct CudaApi {
   Status (*describe)(int32_t device, CudaDevice* out, CudaFailure* failure);
 
   Status (*allocate)(const CudaCall* call, int64_t bytes, void** out, CudaFailure* failure);
+  // Zeros before the first allocation. The most is counted anew from here.
+  Status (*pool_use)(int32_t device, CudaPoolUse* out, CudaFailure* failure);
   // After the work that is queued on the call's stream.
   Status (*release)(const CudaCall* call, void* memory, CudaFailure* failure);
   Status (*inspect)(const void* address, CudaPointer* out, CudaFailure* failure);

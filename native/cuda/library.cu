@@ -34,7 +34,8 @@ Status describe(int32_t device, CudaDevice* out, CudaFailure* failure) {
     out->multiprocessors = properties.multiProcessorCount;
     out->memory_bytes = static_cast<int64_t>(total);
     out->free_bytes = static_cast<int64_t>(unused);
-    return Status::ok;
+    const cudaMemPool_t pool = known_pool(device);
+    return pool == nullptr ? Status::ok : pool_bytes(pool, cudaMemPoolAttrReservedMemCurrent, &out->held_bytes, failure);
   });
 }
 
@@ -44,6 +45,7 @@ constexpr CudaApi table = {
     probe,
     describe,
     allocate,
+    pool_use,
     release,
     inspect,
     copy_from_host,

@@ -14,6 +14,18 @@ inline Status allocate(const CudaCall* call, int64_t bytes, void** out, CudaFail
   });
 }
 
+inline Status pool_use(int32_t device, CudaPoolUse* out, CudaFailure* failure) {
+  *out = {};
+  return entry(device, failure, [&]() -> Status {
+    const cudaMemPool_t pool = known_pool(device);
+    if (pool == nullptr) return Status::ok;
+    Status status = pool_bytes(pool, cudaMemPoolAttrUsedMemCurrent, &out->used_bytes, failure);
+    if (status == Status::ok) status = pool_bytes(pool, cudaMemPoolAttrUsedMemHigh, &out->most_used_bytes, failure);
+    uint64_t anew = 0;
+    return status != Status::ok ? status : fail_unless_ok(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrUsedMemHigh, &anew), failure);
+  });
+}
+
 inline Status release(const CudaCall* call, void* memory, CudaFailure* failure) {
   return entry(call->device, failure, [&] { return fail_unless_ok(cudaFreeAsync(memory, stream_of(*call)), failure); });
 }

@@ -56,33 +56,58 @@ class OnDevice {
 // What a pool keeps of its device's memory when nothing of it is in use.
 inline constexpr uint64_t kept_share = 16;
 
-// The pool of the current device, made when it is first asked for and never destroyed: the driver may be gone by the time a process ends. Not the
-// device's default pool, which belongs to others too and gives everything back to the system whenever something is waited for, as every call
-// does: mapping it anew takes longer than the loss of a small batch.
+// Those of the devices that memory was taken from. Never destroyed: the driver may be gone by the time a process ends.
+struct Pools {
+  std::mutex mutex;
+  std::map<int, cudaMemPool_t> by_device;
+};
+inline Pools& pools() {
+  static Pools* const all = new Pools();
+  return *all;
+}
+
+// Null where no memory was taken yet.
+inline cudaMemPool_t known_pool(int device) {
+  const std::lock_guard<std::mutex> lock(pools().mutex);
+  const auto found = pools().by_device.find(device);
+  return found == pools().by_device.end() ? nullptr : found->second;
+}
+
+// The pool of the current device, made when it is first asked for. Not the device's default pool, which belongs to others too and gives everything
+// back to the system whenever something is waited for, as every call does: mapping it anew takes longer than the loss of a small batch.
 inline Status memory_pool(cudaMemPool_t* out, CudaFailure* failure) {
-  static std::mutex& mutex = *new std::mutex();
-  static std::map<int, cudaMemPool_t>& pools = *new std::map<int, cudaMemPool_t>();
   int device = 0;
   Status status = fail_unless_ok(cudaGetDevice(&device), failure);
   if (status != Status::ok) return status;
-  const std::lock_guard<std::mutex> lock(mutex);
-  const auto found = pools.find(device);
-  if (found != pools.end()) {
-    *out = found->second;
-    return Status::ok;
+  const std::lock_guard<std::mutex> lock(pools().mutex);
+  cudaMemPool_t& pool = pools().by_device[device];
+  if (pool == nullptr) {
+    cudaMemPoolProps properties = {};
+    properties.allocType = cudaMemAllocationTypePinned;
+    properties.location.type = cudaMemLocationTypeDevice;
+    properties.location.id = device;
+    size_t unused = 0, total = 0;
+    status = fail_unless_ok(cudaMemGetInfo(&unused, &total), failure);
+    if (status != Status::ok) return status;
+    cudaMemPool_t made = nullptr;
+    status = fail_unless_ok(cudaMemPoolCreate(&made, &properties), failure);
+    if (status != Status::ok) return status;
+    uint64_t kept = total / kept_share;
+    status = fail_unless_ok(cudaMemPoolSetAttribute(made, cudaMemPoolAttrReleaseThreshold, &kept), failure);
+    if (status != Status::ok) {
+      cudaMemPoolDestroy(made);
+      return status;
+    }
+    pool = made;
   }
-  cudaMemPoolProps properties = {};
-  properties.allocType = cudaMemAllocationTypePinned;
-  properties.location.type = cudaMemLocationTypeDevice;
-  properties.location.id = device;
-  size_t unused = 0, total = 0;
-  status = fail_unless_ok(cudaMemGetInfo(&unused, &total), failure);
-  if (status == Status::ok) status = fail_unless_ok(cudaMemPoolCreate(out, &properties), failure);
-  if (status != Status::ok) return status;
-  uint64_t kept = total / kept_share;
-  status = fail_unless_ok(cudaMemPoolSetAttribute(*out, cudaMemPoolAttrReleaseThreshold, &kept), failure);
-  if (status == Status::ok) pools[device] = *out;
-  else cudaMemPoolDestroy(*out);
+  *out = pool;
+  return Status::ok;
+}
+
+inline Status pool_bytes(cudaMemPool_t pool, cudaMemPoolAttr attribute, int64_t* out, CudaFailure* failure) {
+  uint64_t bytes = 0;
+  const Status status = fail_unless_ok(cudaMemPoolGetAttribute(pool, attribute, &bytes), failure);
+  *out = static_cast<int64_t>(bytes);
   return status;
 }
 

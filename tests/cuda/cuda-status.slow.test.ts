@@ -42,8 +42,22 @@ describe.skipIf(!built)("cudaStatus", () => {
         multiprocessors: 4,
         memoryBytes: 64 * 2 ** 20,
         freeBytes: 64 * 2 ** 20,
+        heldBytes: 0,
       })),
     });
+  });
+
+  it("counts what this package holds", () => {
+    const held = askCuda<number[]>(
+      emulated,
+      `const bytes = () => cudaStatus().devices[0].heldBytes;
+       const tensor = new DeviceTensor([8 * 2 ** 20]); // 32 MiB of 256
+       const during = bytes();
+       tensor.dispose();
+       new DeviceTensor([1]).toHost();
+       say([during, bytes()]);`,
+    );
+    expect(held).toEqual([32 * 2 ** 20, 16 * 2 ** 20]);
   });
 
   it("counts what is in use", () => {
@@ -126,11 +140,11 @@ describe.skipIf(!built)("cudaStatus", () => {
 
   it("abi-mismatch: a library that has no such interface, or one of another size", () => {
     const none = compile("none", "const void* echo_grpo_cuda_api(int version) { return 0; }");
-    const other = "static const int table[256] = {1, 24};";
+    const other = "static const int table[256] = {2, 24};";
     const small = compile("small", `${other} const void* echo_grpo_cuda_api(int version) { return table; }`);
     for (const [library, message] of [
-      [none, /expected interface 1, which the library does not have/],
-      [small, /expected interface 1 of \d+ bytes, got 1 of 24/],
+      [none, /expected interface 2, which the library does not have/],
+      [small, /expected interface 2 of \d+ bytes, got 2 of 24/],
     ] as const)
       expect(status(library)).toMatchObject({
         available: false,

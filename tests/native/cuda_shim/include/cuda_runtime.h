@@ -44,7 +44,12 @@ enum cudaDeviceAttr {
 };
 enum cudaMemAllocationType { cudaMemAllocationTypeInvalid = 0, cudaMemAllocationTypePinned = 1 };
 enum cudaMemLocationType { cudaMemLocationTypeInvalid = 0, cudaMemLocationTypeDevice = 1 };
-enum cudaMemPoolAttr { cudaMemPoolAttrReleaseThreshold = 4 };
+enum cudaMemPoolAttr {
+  cudaMemPoolAttrReleaseThreshold = 4,
+  cudaMemPoolAttrReservedMemCurrent = 5,
+  cudaMemPoolAttrUsedMemCurrent = 7,
+  cudaMemPoolAttrUsedMemHigh = 8,
+};
 enum cudaLaunchAttributeID { cudaLaunchAttributeClusterDimension = 4 };
 constexpr unsigned cudaStreamNonBlocking = 1;
 constexpr unsigned cudaEventDisableTiming = 2;
@@ -99,7 +104,7 @@ struct Event {
 struct Pool {
   int device;
   uint64_t threshold = 0;
-  size_t used = 0, held = 0;
+  size_t used = 0, most_used = 0, held = 0;
   long mappings = 0;
 };
 
@@ -354,8 +359,21 @@ inline cudaError_t cudaMemPoolDestroy(cudaMemPool_t pool) {
 }
 inline cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribute, void* value) {
   const std::lock_guard<std::recursive_mutex> lock(cuda_shim::mutex);
-  if (attribute != cudaMemPoolAttrReleaseThreshold) return cuda_shim::remember(cudaErrorInvalidValue);
-  pool->threshold = *static_cast<uint64_t*>(value);
+  const uint64_t number = *static_cast<uint64_t*>(value);
+  if (attribute == cudaMemPoolAttrReleaseThreshold) pool->threshold = number;
+  else if (attribute == cudaMemPoolAttrUsedMemHigh && number == 0) pool->most_used = pool->used;
+  else return cuda_shim::remember(cudaErrorInvalidValue);
+  return cudaSuccess;
+}
+inline cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribute, void* value) {
+  const std::lock_guard<std::recursive_mutex> lock(cuda_shim::mutex);
+  uint64_t& out = *static_cast<uint64_t*>(value);
+  switch (attribute) {
+    case cudaMemPoolAttrReleaseThreshold: out = pool->threshold; break;
+    case cudaMemPoolAttrReservedMemCurrent: out = pool->held; break;
+    case cudaMemPoolAttrUsedMemCurrent: out = pool->used; break;
+    case cudaMemPoolAttrUsedMemHigh: out = pool->most_used; break;
+  }
   return cudaSuccess;
 }
 inline cudaError_t cudaMemPoolTrimTo(cudaMemPool_t pool, size_t least) {
@@ -372,6 +390,7 @@ inline cudaError_t cudaMallocFromPoolAsync(void** out, size_t bytes, cudaMemPool
   if (error != cudaSuccess || *out == nullptr) return error;
   memory.pools[static_cast<char*>(*out)] = pool;
   pool->used += memory.taken[static_cast<char*>(*out)];
+  pool->most_used = std::max(pool->most_used, pool->used);
   if (pool->used > pool->held) {
     pool->held = pool->used;
     pool->mappings++;
