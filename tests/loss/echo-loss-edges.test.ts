@@ -153,4 +153,22 @@ describe.each(tiers)("echoLoss on %s", (isa) => {
     const equal = run(new Array<number>(100).fill(12.5), 99, "observation");
     expect(equal.logprob).toBeCloseTo(-Math.log(100), 6);
   });
+
+  it("has no gradient at a logit of -Infinity under a softcap, whose slope there is 0, also at the target", () => {
+    useTier(isa);
+    const rows = {
+      targets: Int32Array.of(1),
+      actionWeights: Float32Array.of(0),
+      observationWeights: Float32Array.of(1),
+      advantages: Float32Array.of(0),
+      onPolicy: true,
+    };
+    const options = { logitSoftcap: 5 };
+    const logits = Float32Array.of(1, -Infinity, 2, -Infinity);
+    const { gradient } = referenceLoss({ logits, rows, vocabSize: 4, options });
+    echoLoss({ logits, ...rows, ...options });
+    for (const values of [logits, gradient]) expect([values[1], values[3]].map(Math.abs)).toEqual([0, 0]);
+    expect(logits[0]).toBeCloseTo(gradient[0], 6);
+    expect(gradient[0]).toBeGreaterThan(0.1);
+  });
 });

@@ -8,8 +8,11 @@ const PACKED = "loss/packed-rows.test.ts";
 const STEP = "loss/step-weights.test.ts";
 
 export const LIB_MUTATIONS = [
-  ...mutationsOf("lib/loss/reference.ts", [
+  ...mutationsOf("lib/loss/row-distribution.ts", [
     ["the temperature", "logits.map((logit) => logit / temperature)", "logits.slice()", REFERENCE],
+    ["an empty row", "logprob: empty ? -Infinity : logprob", "logprob", "loss/fallback-loss.test.ts"],
+  ]),
+  ...mutationsOf("lib/loss/reference-objective.ts", [
     ["1 / temperature of the gradient", "(gradScale * slope) / temperature", "gradScale * slope", REFERENCE],
     ["p - 1 at the target", "(j === target ? 1 : 0)", "0", REFERENCE],
     [
