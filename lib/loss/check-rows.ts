@@ -1,6 +1,6 @@
 import { ArgumentError } from "../errors/argument-error.js";
 
-type Rows = Float32Array | Int32Array | Uint16Array | Uint8Array;
+type Rows = Float64Array | Float32Array | Int32Array | Uint16Array | Uint8Array;
 
 function describe(value: unknown): string {
   if (value === undefined || value === null) return String(value);

@@ -58,7 +58,15 @@ export async function echoLossAsync(input: EchoLossAsyncInput): Promise<EchoLoss
       const logprobs = new Float32Array(T);
       const entropies = entropiesOut === null ? null : new Float32Array(T);
       return () => [
-        fallbackLoss({ ...hostBlock(block), rows: copied, input: own, options, logprobs, entropies }),
+        fallbackLoss({
+          ...hostBlock(block),
+          where: WHERE,
+          rows: copied,
+          input: own,
+          options,
+          logprobs,
+          entropies,
+        }),
         logprobs,
         entropies,
       ];

@@ -34,7 +34,7 @@ export function echoLoss(input: EchoLossInput): EchoLossResult {
   const native = loadOrFallBack();
   if (native === undefined)
     return echoLossResult(
-      fallbackLoss({ ...hostBlock(block), rows, input, options, logprobs, entropies }),
+      fallbackLoss({ ...hostBlock(block), where: WHERE, rows, input, options, logprobs, entropies }),
       logprobs,
     );
   const metrics = callNative(WHERE, () => {

@@ -6,7 +6,7 @@ import type { LossTotals } from "./loss-totals.js";
 
 /** Arguments of `linearEchoLoss` that have been checked. */
 export interface FallbackLinearLossInput
-  extends Pick<FallbackLossInput, "rows" | "input" | "options" | "logprobs" | "entropies"> {
+  extends Pick<FallbackLossInput, "where" | "rows" | "input" | "options" | "logprobs" | "entropies"> {
   head: HostHead;
   /** [T, D], written; may be the input of the layer. */
   hiddenGradient: Float32Array | Uint16Array;

@@ -1,6 +1,6 @@
 import type { LogitsDtype } from "./check-logits.js";
 import type { LossOptions } from "./loss-options.js";
-import { referenceLoss } from "./reference.js";
+import { rowDistribution } from "./row-distribution.js";
 import { widenLogits } from "./widen-logits.js";
 
 /** What the addon's `tokenLogprobs` does, by the float64 reference, one row at a time. Logits are [T, ld]. */
@@ -11,21 +11,14 @@ export function fallbackLogprobs(
   logprobs: Float32Array,
   entropies: Float32Array | null,
 ): void {
-  const { vocab, ld } = block;
+  const { dtype, ld, logits, vocab } = block;
+  logprobs.fill(0);
+  entropies?.fill(0);
   for (const [t, target] of targets.entries()) {
-    const row = referenceLoss({
-      logits: widenLogits(block.logits.subarray(t * ld, t * ld + vocab), block.dtype),
-      rows: {
-        targets: [target],
-        actionWeights: [target < 0 ? 0 : 1],
-        observationWeights: [0],
-        advantages: [0],
-        onPolicy: true,
-      },
-      vocabSize: vocab,
-      options: { ...options, entropy: entropies !== null },
-    });
-    logprobs[t] = row.logprobs[0];
-    if (entropies !== null) entropies[t] = row.entropies[0];
+    if (target < 0) continue;
+    const row = widenLogits(logits.subarray(t * ld, t * ld + vocab), dtype);
+    const { logprob, entropy } = rowDistribution(row, target, options);
+    logprobs[t] = logprob;
+    if (entropies !== null) entropies[t] = entropy;
   }
 }

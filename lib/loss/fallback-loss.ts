@@ -1,69 +1,46 @@
 import type { LogitsDtype } from "./check-logits.js";
-import type { CheckedLossRows } from "./check-loss-rows.js";
-import type { LossOptions } from "./loss-options.js";
-import type { LossRows } from "./loss-rows.js";
+import { type FallbackRows, fallbackObjective } from "./fallback-objective.js";
+import { isWeighted } from "./is-weighted.js";
 import type { LossTotals } from "./loss-totals.js";
-import { nativeLossRows } from "./native-loss-rows.js";
-import { referenceLoss } from "./reference.js";
-import type { ResolvedLossOptions } from "./resolve-loss-options.js";
+import { type RowDistribution, rowDistribution } from "./row-distribution.js";
+import { shardDistribution, type VocabShard } from "./shard-distribution.js";
 import { widenLogits } from "./widen-logits.js";
 import { writeGradient } from "./write-gradient.js";
 
-/** Arguments of `echoLoss` that have been checked. */
-export interface FallbackLossInput {
+/** Arguments of `echoLoss` or `vocabParallelEchoLoss` that have been checked. */
+export interface FallbackLossInput extends FallbackRows {
   /** [T, ld] of `dtype`; the gradient takes its place. */
   logits: Float32Array | Uint16Array;
   dtype: LogitsDtype;
   vocab: number;
   ld: number;
   gradientDtype: LogitsDtype;
-  rows: CheckedLossRows;
-  /** What options of whole sequences and of the sampler read. */
-  input: Pick<LossRows, "samplerLogprobs"> & { cuSeqLens?: Int32Array };
-  options: ResolvedLossOptions;
-  /** [T] float32, written. */
-  logprobs: Float32Array;
-  /** [T] float32, written unless null. */
-  entropies: Float32Array | null;
-}
-
-/** [T, V] of [T, ld], without a copy where they are the same. */
-function dense(logits: Float32Array, rows: number, vocab: number, ld: number): Float32Array {
-  if (ld === vocab) return logits;
-  const values = new Float32Array(rows * vocab);
-  for (let t = 0; t < rows; t++) values.set(logits.subarray(t * ld, t * ld + vocab), t * vocab);
-  return values;
+  /** Without one the logits are of the whole vocabulary. */
+  shard?: VocabShard;
 }
 
 /**
- * What the addon's `echoLoss` does, by the float64 reference: gradient in place, rounded to float32 once, and from there to `gradientDtype`.
- * @throws ArgumentError as `echoLoss` with the addon.
+ * What the addon's `echoLoss` does, by the float64 reference, one row at a time: gradient in place, rounded to float32 once, and from there to
+ * `gradientDtype`.
+ * @throws ArgumentError as `echoLoss` with the addon, before anything is written.
  */
 export function fallbackLoss(input: FallbackLossInput): LossTotals {
-  const { vocab, ld, rows, options, logprobs, entropies } = input;
-  const logits = widenLogits(input.logits, input.dtype);
-  const T = rows.targets.length;
-  const reference = (change: LossOptions): ReturnType<typeof referenceLoss> =>
-    referenceLoss({
-      logits: dense(logits, T, vocab, ld),
-      rows: {
-        ...rows,
-        oldLogprobs: rows.oldLogprobs ?? undefined,
-        referenceLogprobs: rows.referenceLogprobs ?? undefined,
-        samplerLogprobs: input.input.samplerLogprobs,
-        cuSeqLens: input.input.cuSeqLens,
-        onPolicy: rows.oldLogprobs === null,
-      },
-      vocabSize: vocab,
-      options: { ...options, ...change },
-    });
-  // For its checks: what it computes, the reference computes by itself.
-  nativeLossRows("echoLoss", rows, input.input, options, () =>
-    Float32Array.from(reference({ ratioLevel: "token" }).logprobs),
+  const { dtype, gradientDtype, ld, logits, options, rows, shard, vocab } = input;
+  const distribution = (t: number): RowDistribution => {
+    const row = widenLogits(logits.subarray(t * ld, t * ld + vocab), dtype);
+    const target = rows.targets[t];
+    return shard === undefined
+      ? rowDistribution(row, target, options)
+      : shardDistribution(row, target, t, shard, options);
+  };
+  const objective = fallbackObjective(input, () =>
+    Float64Array.from(rows.actionWeights, (weight, t) => (weight === 0 ? 0 : distribution(t).logprob)),
   );
-  const { gradient, totals, ...result } = reference({});
-  logprobs.set(result.logprobs);
-  entropies?.set(result.entropies);
-  writeGradient(gradient, input.logits, { rows: T, vocab, ld, gradientDtype: input.gradientDtype });
-  return totals;
+  for (let t = 0; t < rows.targets.length; t++) {
+    const gradient = isWeighted(rows, t) ? objective.add(t, distribution(t)) : new Float64Array(vocab);
+    writeGradient(gradient, logits, t, { ld, gradientDtype });
+  }
+  input.logprobs.set(objective.logprobs);
+  input.entropies?.set(objective.entropies);
+  return objective.totals();
 }

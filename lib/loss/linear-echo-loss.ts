@@ -70,7 +70,8 @@ export function linearEchoLoss(
   if (native === undefined) {
     const { hidden, weight } = gradients as Extract<LinearGradients, { hidden: Float32Array | Uint16Array }>;
     const outputs = { hiddenGradient: hidden, weightGradient: weight, logprobs, entropies };
-    metrics = fallbackLinearLoss({ head: hostHead(head), rows: checked, input, options, ...outputs });
+    const call = { where: WHERE, head: hostHead(head), rows: checked, input, options };
+    metrics = fallbackLinearLoss({ ...call, ...outputs });
   } else {
     const hiddenGradient = placeTensor(WHERE, gradients.hidden);
     const weightGradient =

@@ -1,12 +1,14 @@
 import { ArgumentError } from "../errors/argument-error.js";
 import { callNative } from "../native/call-native.js";
-import { loadNative } from "../native/load.js";
+import { loadOrFallBack } from "../native/load-or-fall-back.js";
 import { checkLogits } from "./check-logits.js";
 import { checkRows } from "./check-rows.js";
 import { checkVocabStart } from "./check-vocab-start.js";
 import { checkVocabStatistics } from "./check-vocab-statistics.js";
 import type { EchoLossInput } from "./echo-loss-input.js";
 import { type EchoLossResult, echoLossResult } from "./echo-loss-result.js";
+import { fallbackLoss } from "./fallback-loss.js";
+import { hostBlock } from "./host-block.js";
 import { nativeLossRows } from "./native-loss-rows.js";
 import { prepareEchoLoss } from "./prepare-echo-loss.js";
 import { statisticsLogprobs } from "./statistics-logprobs.js";
@@ -31,7 +33,7 @@ export interface VocabParallelEchoLossInput extends EchoLossInput {
  * @throws ArgumentError, before anything is written: as `echoLoss`; for `statistics` as `mergeVocabStatistics`; ERR_OUT_OF_RANGE for vocabStart,
  *   totalVocabSize and a temperature that is not that of the statistics; ERR_UNSUPPORTED for `nllAtOne` at another temperature than 1, and for an
  *   entropy that the statistics cannot tell.
- * @throws NativeError when the addon is missing or cannot be loaded: there is no fallback for shards.
+ * @throws NativeError when there is an addon and it cannot be loaded. Without one the float64 reference computes, after one warning.
  */
 export function vocabParallelEchoLoss(input: VocabParallelEchoLossInput): EchoLossResult {
   const targets = checkRows(WHERE, "targets", input.targets, Int32Array, undefined, "[T]");
@@ -44,15 +46,20 @@ export function vocabParallelEchoLoss(input: VocabParallelEchoLossInput): EchoLo
       typeof total === "number" ? "ERR_OUT_OF_RANGE" : "ERR_INVALID_TYPE",
       `[${WHERE}] totalVocabSize is unusable: expected a whole number of at least ${begin + vocab}, where this shard ends, got ${String(total)}.`,
     );
-  const { block, rows, options, logprobsOut, entropiesOut } = prepareEchoLoss(WHERE, input, total);
+  const { block, rows, options, logprobsOut, entropiesOut: entropies } = prepareEchoLoss(WHERE, input, total);
   checkVocabStatistics(WHERE, statistics, T);
   checkTold(statistics, options);
   const logprobs = logprobsOut ?? new Float32Array(T);
-  const native = loadNative();
+  const shard = { begin, total, statistics };
+  const native = loadOrFallBack();
+  if (native === undefined)
+    return echoLossResult(
+      fallbackLoss({ ...hostBlock(block), where: WHERE, shard, rows, input, options, logprobs, entropies }),
+      logprobs,
+    );
   const metrics = callNative(WHERE, () => {
     const vectors = nativeLossRows(WHERE, rows, input, options, () => statisticsLogprobs(statistics));
-    const shard = { begin, total, statistics };
-    return native.echoLoss({ ...block, shard }, vectors, options, logprobs, entropiesOut);
+    return native.echoLoss({ ...block, shard }, vectors, options, logprobs, entropies);
   });
   return echoLossResult(metrics, logprobs);
 }

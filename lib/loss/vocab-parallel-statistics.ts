@@ -1,8 +1,10 @@
 import { callNative } from "../native/call-native.js";
-import { loadNative } from "../native/load.js";
+import { loadOrFallBack } from "../native/load-or-fall-back.js";
 import { checkLogits, type LogitsBlock } from "./check-logits.js";
 import { checkRows } from "./check-rows.js";
 import { checkVocabStart } from "./check-vocab-start.js";
+import { fallbackVocabStatistics } from "./fallback-vocab-statistics.js";
+import { hostBlock } from "./host-block.js";
 import { nativeLogprobsOptions } from "./native-logprobs-options.js";
 import { placeCall, placeTensor } from "./place-call.js";
 import { resolveLossOptions } from "./resolve-loss-options.js";
@@ -28,7 +30,7 @@ export interface VocabParallelStatisticsInput extends LogitsBlock {
  * (`mergeVocabStatistics`), and each writes its gradient (`vocabParallelEchoLoss`).
  *
  * @throws ArgumentError ERR_INVALID_TYPE, ERR_INVALID_DTYPE, ERR_INVALID_SHAPE, ERR_DETACHED, ERR_UNSUPPORTED (resizable buffer), ERR_OUT_OF_RANGE.
- * @throws NativeError when the addon is missing or cannot be loaded: there is no fallback for shards.
+ * @throws NativeError when there is an addon and it cannot be loaded. Without one they are computed in float64, after one warning.
  */
 export function vocabParallelStatistics(input: VocabParallelStatisticsInput): VocabStatistics {
   const targets = checkRows(WHERE, "targets", input.targets, Int32Array, undefined, "[T]");
@@ -47,12 +49,15 @@ export function vocabParallelStatistics(input: VocabParallelStatisticsInput): Vo
     weighted: entropy ? new Float64Array(T) : null,
     temperature,
   };
-  const options = { ...nativeLogprobsOptions({ temperature, logitSoftcap }), vocabStart };
   const place = placeCall(WHERE, input.logits, input.device);
-  const logits = placeTensor(WHERE, input.logits);
-  const native = loadNative();
-  callNative(WHERE, () =>
-    native.vocabStatistics({ logits, dtype, vocab, ld, ...place }, targets, options, statistics),
-  );
+  const block = { logits: placeTensor(WHERE, input.logits), dtype, vocab, ld, ...place };
+  const native = loadOrFallBack();
+  if (native === undefined) {
+    const options = { temperature, logitSoftcap, vocabStart };
+    fallbackVocabStatistics(hostBlock(block), targets, options, statistics);
+  } else {
+    const options = { ...nativeLogprobsOptions({ temperature, logitSoftcap }), vocabStart };
+    callNative(WHERE, () => native.vocabStatistics(block, targets, options, statistics));
+  }
   return statistics;
 }

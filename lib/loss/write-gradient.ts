@@ -11,27 +11,24 @@ function toBits(row: Float32Array, dtype: LogitsDtype): Uint16Array {
 }
 
 /**
- * Writes a gradient in place of its logits, zeros into the columns from V on. bfloat16 over float32 logits: row t begins at the first byte of logits
- * row t, and its second half is left as it is.
+ * Writes the gradient of row t in place of its logits, zeros into the columns from V on. bfloat16 over float32 logits: the row begins at the first byte
+ * of its logits, and its second half is left as it is.
  *
- * @param gradient [T, V].
+ * @param gradient [V].
  * @param logits [T, ld].
  */
 export function writeGradient(
   gradient: Float64Array,
   logits: Float32Array | Uint16Array,
-  shape: { rows: number; vocab: number; ld: number; gradientDtype: LogitsDtype },
+  t: number,
+  { gradientDtype, ld }: { ld: number; gradientDtype: LogitsDtype },
 ): void {
-  const { gradientDtype, ld, rows, vocab } = shape;
+  const vocab = gradient.length;
   const narrowed = logits instanceof Float32Array && gradientDtype !== "float32";
   const out = narrowed ? new Uint16Array(logits.buffer, logits.byteOffset, 2 * logits.length) : logits;
   const stride = narrowed ? 2 * ld : ld;
-  for (let t = 0; t < rows; t++) {
-    // Processors give the NaN of an undefined operation either sign; the kernels write one.
-    const row = Float32Array.from(gradient.subarray(t * vocab, (t + 1) * vocab), (x) =>
-      Number.isNaN(x) ? Number.NaN : x,
-    );
-    out.set(gradientDtype === "float32" ? row : toBits(row, gradientDtype), t * stride);
-    out.fill(0, t * stride + vocab, t * stride + ld);
-  }
+  // Processors give the NaN of an undefined operation either sign; the kernels write one.
+  const row = Float32Array.from(gradient, (x) => (Number.isNaN(x) ? Number.NaN : x));
+  out.set(gradientDtype === "float32" ? row : toBits(row, gradientDtype), t * stride);
+  out.fill(0, t * stride + vocab, t * stride + ld);
 }

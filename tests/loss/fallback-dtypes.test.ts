@@ -19,6 +19,7 @@ type Block = Omit<SequenceBlock, "logits"> & { logits: Float32Array | Uint16Arra
 function fallBack(block: Block, options: LossOptions, gradientDtype = block.dtype) {
   const logprobs = new Float32Array(ROWS);
   const metrics = fallbackLoss({
+    where: "test",
     logits: block.logits,
     vocab: block.vocabSize,
     ld: block.ld,
@@ -95,6 +96,7 @@ describe.each(KINDS)("the loss in TypeScript on %s", (kind) => {
       const native = bits.slice();
       echoLoss({ logits: native, dtype: kind, ...rows, gradScale });
       fallbackLoss({
+        where: "test",
         logits: bits,
         vocab: 4,
         ld: 4,

@@ -17,6 +17,7 @@ function fallBack(
   const logprobs = new Float32Array(targets.length);
   const entropies = new Float32Array(targets.length);
   const metrics = fallbackLoss({
+    where: "test",
     logits,
     vocab,
     ld,

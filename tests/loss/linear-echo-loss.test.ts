@@ -307,6 +307,7 @@ describe("linearEchoLoss", () => {
       const logprobs = new Float32Array(18);
       const head = hostHead(checkLinearHead("test", { ...input, hidden: hiddenGradient }, 18));
       const metrics = fallbackLinearLoss({
+        where: "test",
         head,
         rows: checkLossRows("test", input, 18, 25),
         input,

@@ -6,6 +6,7 @@ const SEQUENCES = "loss/sequence-options.test.ts";
 const DTYPES = "loss/fallback-dtypes.test.ts";
 const PACKED = "loss/packed-rows.test.ts";
 const STEP = "loss/step-weights.test.ts";
+const SHARDS = "loss/vocab-parallel-fallback.test.ts";
 
 export const LIB_MUTATIONS = [
   ...mutationsOf("lib/loss/row-distribution.ts", [
@@ -222,5 +223,21 @@ export const LIB_MUTATIONS = [
   ...mutationsOf("lib/loss/merge-vocab-statistics.ts", [
     ["the shift of the entropy's sum", "shift * part.sum[t]", "0", "loss/vocab-parallel.test.ts"],
     ["sums brought to one maximum", "factor * part.sum[t];", "part.sum[t];", "loss/vocab-parallel.test.ts"],
+  ]),
+  ...mutationsOf("lib/loss/statistics-distribution.ts", [
+    ["the temperature of the others", "Math.exp((rest - max) / temperature)", "Math.exp(rest - max)", SHARDS],
+    ["a confident target", "Math.log1p(others)", "Math.log(sum)", SHARDS],
+    ["a row of nothing but -Infinity", "const empty = sum === 0;", "const empty = false;", SHARDS],
+    ["the entropy of a row with NaN", "if (Number.isNaN(logprob)) entropy = Number.NaN;", "", SHARDS],
+  ]),
+  ...mutationsOf("lib/loss/shard-distribution.ts", [
+    ["where a shard begins", "target - shard.begin;", "target;", SHARDS],
+    ["a target behind the shard", "place < logits.length ? place : -1", "0", SHARDS],
+    ["the softcap", "softcap(x, logitSoftcap)", "x", SHARDS],
+  ]),
+  ...mutationsOf("lib/loss/fallback-vocab-statistics.ts", [
+    ["the target kept apart", "      x[place] = -Infinity;\n", "", SHARDS],
+    ["rows that are skipped", "if (target < 0) continue;", "", SHARDS],
+    ["base 2 of the entropy's sum", "a * Math.LOG2E * e", "a * e", SHARDS],
   ]),
 ];
