@@ -44,8 +44,8 @@ export interface DeviceLinearEchoLossResult extends EchoLossResult {
  *
  * @throws ArgumentError, before anything is written: as `echoLoss`; ERR_INVALID_SHAPE for hidden, weight and their gradients; ERR_OVERLAP
  *   when an array that is written shares memory with another, but for `hiddenGradientOut` that is `hidden`.
- * @throws NativeError when there is an addon and it cannot be loaded. Without one the float64 reference computes, after one warning, with all
- *   logits in memory.
+ * @throws NativeError when there is an addon and it cannot be loaded. Without one the float64 reference computes, after one warning, in the same
+ *   chunks; then the reported sums do not depend on them either.
  */
 export function linearEchoLoss(input: LinearEchoLossInput): LinearEchoLossResult;
 export function linearEchoLoss(input: DeviceLinearEchoLossInput): DeviceLinearEchoLossResult;
@@ -70,8 +70,14 @@ export function linearEchoLoss(
   if (native === undefined) {
     const { hidden, weight } = gradients as Extract<LinearGradients, { hidden: Float32Array | Uint16Array }>;
     const outputs = { hiddenGradient: hidden, weightGradient: weight, logprobs, entropies };
-    const call = { where: WHERE, head: hostHead(head), rows: checked, input, options };
-    metrics = fallbackLinearLoss({ ...call, ...outputs });
+    metrics = fallbackLinearLoss({
+      where: WHERE,
+      head: hostHead(head),
+      rows: checked,
+      input,
+      options,
+      ...outputs,
+    });
   } else {
     const hiddenGradient = placeTensor(WHERE, gradients.hidden);
     const weightGradient =

@@ -4,8 +4,7 @@ import { checkLinearHead } from "./check-linear-head.js";
 import { checkRows } from "./check-rows.js";
 import { checkSkippableTargets } from "./check-skippable-targets.js";
 import type { DeviceLinearHead } from "./device-linear-head.js";
-import { fallbackLogprobs } from "./fallback-logprobs.js";
-import { headLogits } from "./head-logits.js";
+import { fallbackLinearLogprobs } from "./fallback-linear-logprobs.js";
 import { hostHead } from "./host-head.js";
 import type { LinearHead } from "./linear-head.js";
 import { nativeLogprobsOptions } from "./native-logprobs-options.js";
@@ -30,8 +29,8 @@ export interface DeviceLinearTokenLogprobsInput
  * the products, whose order of sums cuBLASLt chooses by the number of rows.
  *
  * @throws ArgumentError as `tokenLogprobs`; ERR_INVALID_SHAPE for hidden and weight.
- * @throws NativeError when there is an addon and it cannot be loaded. Without one the float64 reference computes, after one warning, with all
- *   logits in memory.
+ * @throws NativeError when there is an addon and it cannot be loaded. Without one the float64 reference computes, after one warning, in the same
+ *   chunks.
  */
 export function linearTokenLogprobs(
   input: LinearTokenLogprobsInput | DeviceLinearTokenLogprobsInput,
@@ -50,11 +49,9 @@ export function linearTokenLogprobs(
     input.logprobsOut === undefined ? new Float32Array(T) : floats("logprobsOut", input.logprobsOut);
   const entropies = input.entropiesOut === undefined ? null : floats("entropiesOut", input.entropiesOut);
   const native = loadOrFallBack();
-  if (native === undefined) {
-    const { logits } = headLogits(hostHead(head), T, (t) => targets[t] >= 0);
-    const block = { logits, vocab: head.vocab, ld: head.vocab, dtype: "float32" as const };
-    fallbackLogprobs(block, targets, { temperature, logitSoftcap }, logprobs, entropies);
-  } else {
+  if (native === undefined)
+    fallbackLinearLogprobs(hostHead(head), targets, { temperature, logitSoftcap }, logprobs, entropies);
+  else {
     const options = nativeLogprobsOptions({ temperature, logitSoftcap });
     callNative(WHERE, () => native.linearTokenLogprobs(head, targets, options, logprobs, entropies));
   }

@@ -1,110 +1,28 @@
 import { describe, expect, it } from "vitest";
-import { bfloat16ToFloat32 } from "../../lib/floats/bfloat16-to-float32.js";
 import { float32ToBfloat16 } from "../../lib/floats/float32-to-bfloat16.js";
 import { checkLinearHead } from "../../lib/loss/check-linear-head.js";
-import { checkLossRows } from "../../lib/loss/check-loss-rows.js";
 import { echoLoss } from "../../lib/loss/echo-loss.js";
-import { fallbackLinearLoss } from "../../lib/loss/fallback-linear-loss.js";
-import { headLogits } from "../../lib/loss/head-logits.js";
+import { headChunks } from "../../lib/loss/head-chunks.js";
 import { hostHead } from "../../lib/loss/host-head.js";
 import { linearEchoLoss } from "../../lib/loss/linear-echo-loss.js";
 import type { LinearEchoLossInput } from "../../lib/loss/linear-echo-loss-input.js";
 import { linearTokenLogprobs } from "../../lib/loss/linear-token-logprobs.js";
-import type { LossOptions } from "../../lib/loss/loss-options.js";
-import { referenceLoss } from "../../lib/loss/reference.js";
-import { resolveLossOptions } from "../../lib/loss/resolve-loss-options.js";
-import { CounterRandom } from "../../lib/random/counter-random.js";
-import { deriveSeed } from "../../lib/random/derive-seed.js";
 import { tiers, useTier } from "../native/each-tier.js";
+import { expectWithin } from "./expect-within.js";
+import { bytes, type Dtype, linearLayer, linearReference, widen } from "./linear-layer.js";
 import { OPTION_VARIANTS } from "./option-variants.js";
-import { sequenceBlock } from "./sequence-block.js";
-
-type Dtype = "float32" | "bfloat16";
-
-/** T rows, a third without weight, of sequences; old log-probabilities near those of the layer. */
-function layer(
-  T: number,
-  D: number,
-  V: number,
-  hiddenType: Dtype = "float32",
-  weightType: Dtype = "float32",
-) {
-  const random = new CounterRandom(deriveSeed(3, "linear-head", T, D, V));
-  const numbers = (count: number, size: number) =>
-    Float32Array.from({ length: count }, () => (random.next() - 0.5) * size);
-  const stored = (values: Float32Array, dtype: Dtype) =>
-    dtype === "float32" ? values : float32ToBfloat16(values);
-  const hidden = stored(numbers(T * D, 2), hiddenType);
-  const weight = stored(numbers(V * D, 6 / Math.sqrt(D)), weightType);
-  const { logits: _, vocabSize: __, ld: ___, ...rows } = sequenceBlock(7, T, V, V);
-  const input = { ...rows, hidden, weight, hiddenSize: D };
-  const now = linearTokenLogprobs(input);
-  const near = (vector: Float32Array | undefined) =>
-    vector && Float32Array.from(now, (logprob) => logprob + (random.next() - 0.5) * 0.6);
-  return {
-    ...input,
-    oldLogprobs: near(rows.oldLogprobs),
-    samplerLogprobs: near(rows.samplerLogprobs),
-    referenceLogprobs: near(rows.referenceLogprobs),
-  } satisfies LinearEchoLossInput;
-}
-
-const widen = (values: Float32Array | Uint16Array) =>
-  values instanceof Uint16Array ? bfloat16ToFloat32(values) : values;
-
-/** The loss and both gradients in float64, from nothing but the definition. */
-function reference(input: ReturnType<typeof layer>, options: LossOptions) {
-  const { hiddenSize: D } = input;
-  const hidden = widen(input.hidden);
-  const weight = widen(input.weight);
-  const T = input.targets.length;
-  const V = weight.length / D;
-  const logits = new Float64Array(T * V);
-  for (let t = 0; t < T; t++)
-    for (let v = 0; v < V; v++)
-      for (let k = 0; k < D; k++) logits[t * V + v] += hidden[t * D + k] * weight[v * D + k];
-  const { gradient, totals, logprobs } = referenceLoss({ logits, rows: input, vocabSize: V, options });
-  const hiddenGradient = new Float64Array(T * D);
-  const weightGradient = new Float64Array(V * D);
-  for (let t = 0; t < T; t++)
-    for (let v = 0; v < V; v++)
-      for (let k = 0; k < D; k++) {
-        hiddenGradient[t * D + k] += gradient[t * V + v] * weight[v * D + k];
-        weightGradient[v * D + k] += gradient[t * V + v] * hidden[t * D + k];
-      }
-  return { totals, logprobs, hiddenGradient, weightGradient };
-}
-
-function expectClose(
-  actual: ArrayLike<number>,
-  expected: ArrayLike<number>,
-  relative: number,
-  absolute: number,
-) {
-  expect(actual.length).toBe(expected.length);
-  let worst = 0;
-  for (let i = 0; i < expected.length; i++)
-    worst = Math.max(
-      worst,
-      Math.abs(actual[i] - expected[i]) / (relative * Math.abs(expected[i]) + absolute),
-    );
-  expect(worst).toBeLessThan(1);
-}
-
-const bytes = (array: Float32Array | Uint16Array) =>
-  Buffer.from(array.buffer, array.byteOffset, array.byteLength);
 
 describe.each(tiers)("the loss behind a linear layer on %s", (isa) => {
   it.each(OPTION_VARIANTS)("is that of the definition: %s", (_, options) => {
     useTier(isa, 2);
-    const input = layer(29, 20, 51);
-    const expected = reference(input, options);
+    const input = linearLayer(29, 20, 51);
+    const expected = linearReference(input, options);
     const actual = linearEchoLoss({ ...input, ...options, maxLogitsBytes: 51 * 4 * 5 });
     for (const [name, value] of Object.entries(expected.totals))
       expect(actual.metrics[name as keyof typeof actual.metrics], name).toBeCloseTo(value as number, 4);
-    expectClose(actual.logprobs, expected.logprobs, 1e-5, 1e-5);
-    expectClose(actual.hiddenGradient, expected.hiddenGradient, 2e-5, 2e-5);
-    expectClose(actual.weightGradient ?? [], expected.weightGradient, 2e-5, 2e-5);
+    expectWithin(actual.logprobs, expected.logprobs, 1e-5, 1e-5);
+    expectWithin(actual.hiddenGradient, expected.hiddenGradient, 2e-5, 2e-5);
+    expectWithin(actual.weightGradient ?? [], expected.weightGradient, 2e-5, 2e-5);
   });
 
   it.each<[Dtype, Dtype]>([
@@ -113,14 +31,14 @@ describe.each(tiers)("the loss behind a linear layer on %s", (isa) => {
     ["float32", "bfloat16"],
   ])("takes %s input and %s weights", (hiddenType, weightType) => {
     useTier(isa, 2);
-    const input = layer(21, 24, 67, hiddenType, weightType);
-    const expected = reference(input, {});
+    const input = linearLayer(21, 24, 67, hiddenType, weightType);
+    const expected = linearReference(input, {});
     const actual = linearEchoLoss({ ...input, maxLogitsBytes: 1000 });
-    expectClose(actual.logprobs, expected.logprobs, 1e-5, 1e-5);
+    expectWithin(actual.logprobs, expected.logprobs, 1e-5, 1e-5);
     const half = hiddenType === "bfloat16";
-    expectClose(widen(actual.hiddenGradient), expected.hiddenGradient, half ? 2 ** -8 : 2e-5, 2e-5);
+    expectWithin(widen(actual.hiddenGradient), expected.hiddenGradient, half ? 2 ** -8 : 2e-5, 2e-5);
     expect(actual.hiddenGradient).toBeInstanceOf(half ? Uint16Array : Float32Array);
-    expectClose(actual.weightGradient ?? [], expected.weightGradient, 2e-5, 2e-5);
+    expectWithin(actual.weightGradient ?? [], expected.weightGradient, 2e-5, 2e-5);
     // Nothing of the widening shows: float32 copies give the same bytes.
     const wide = linearEchoLoss({ ...input, hidden: widen(input.hidden), weight: widen(input.weight) });
     expect(bytes(actual.weightGradient ?? new Float32Array(0))).toEqual(
@@ -134,16 +52,16 @@ describe.each(tiers)("the loss behind a linear layer on %s", (isa) => {
 
   it.each<Dtype>(["float32", "bfloat16"])("packs and widens %s weights in blocks", (weightType) => {
     useTier(isa, 2);
-    const input = layer(6, 6000, 450, "float32", weightType);
-    const expected = reference(input, {});
+    const input = linearLayer(6, 6000, 450, "float32", weightType);
+    const expected = linearReference(input, {});
     const actual = linearEchoLoss(input);
-    expectClose(actual.logprobs, expected.logprobs, 1e-5, 2e-5);
-    expectClose(actual.hiddenGradient, expected.hiddenGradient, 2e-5, 2e-5);
-    expectClose(actual.weightGradient ?? [], expected.weightGradient, 2e-5, 2e-5);
+    expectWithin(actual.logprobs, expected.logprobs, 1e-5, 2e-5);
+    expectWithin(actual.hiddenGradient, expected.hiddenGradient, 2e-5, 2e-5);
+    expectWithin(actual.weightGradient ?? [], expected.weightGradient, 2e-5, 2e-5);
   });
 
   it("gives the same bytes for any chunk and any number of threads", () => {
-    const input = layer(130, 33, 401);
+    const input = linearLayer(130, 33, 401);
     const options = { ratioLevel: "sequence", entropyCoefficient: 0.1 } as const;
     useTier(isa, 1);
     const whole = linearEchoLoss({ ...input, ...options });
@@ -166,9 +84,11 @@ describe.each(tiers)("the loss behind a linear layer on %s", (isa) => {
 
 describe("linearEchoLoss", () => {
   it("is echoLoss on the logits, where these are the same", () => {
-    const input = layer(40, 1, 90);
+    const input = linearLayer(40, 1, 90);
     // One product: no sum, so float64 logits rounded once are the kernel's.
-    const { logits } = headLogits(hostHead(checkLinearHead("test", input, 40)), 40, () => true);
+    const chunks = [...headChunks(hostHead(checkLinearHead("test", input, 40)), 40, () => true)];
+    expect(chunks).toHaveLength(1);
+    const logits = Float32Array.from(chunks[0].flatMap((row) => [...row.logits]));
     const materialised = echoLoss({ ...input, logits });
     const fused = linearEchoLoss(input);
     expect(fused.loss).toBe(materialised.loss);
@@ -177,7 +97,7 @@ describe("linearEchoLoss", () => {
   });
 
   it("does not read rows without weight, whatever is in them", () => {
-    const input = layer(32, 12, 40);
+    const input = linearLayer(32, 12, 40);
     const hidden = input.hidden.slice() as Float32Array;
     const clean = linearEchoLoss(input);
     for (let t = 0; t < 32; t++)
@@ -199,7 +119,7 @@ describe("linearEchoLoss", () => {
   });
 
   it("adds to the gradient of the weights: two halves are the whole", () => {
-    const input = layer(32, 9, 50);
+    const input = linearLayer(32, 9, 50);
     const half = (from: number, to: number): LinearEchoLossInput => ({
       ...input,
       hidden: input.hidden.slice(from * 9, to * 9),
@@ -224,7 +144,7 @@ describe("linearEchoLoss", () => {
   });
 
   it("writes where it is told to, also over its input", () => {
-    const input = layer(25, 8, 30);
+    const input = linearLayer(25, 8, 30);
     const expected = linearEchoLoss({
       ...input,
       entropy: true,
@@ -270,7 +190,7 @@ describe("linearEchoLoss", () => {
   });
 
   it("reports rows that are not finite", () => {
-    const input = layer(12, 4, 16);
+    const input = linearLayer(12, 4, 16);
     const row = input.observationWeights.findIndex((weight) => weight !== 0);
     (input.hidden as Float32Array)[row * 4] = Number.NaN;
     const result = linearEchoLoss(input);
@@ -293,42 +213,11 @@ describe("linearEchoLoss", () => {
     expect(result.loss).toBe(0);
     expect([...(result.weightGradient ?? [])]).toEqual([0, 0, 0, 0, 0, 0]);
   });
-
-  it("is computed without the addon, too", () => {
-    for (const [hiddenType, weightType] of [
-      ["float32", "float32"],
-      ["bfloat16", "bfloat16"],
-    ] as const) {
-      const input = layer(18, 10, 25, hiddenType, weightType);
-      const options: LossOptions = { ratioLevel: "sequence", klCoefficient: 0.1 };
-      const native = linearEchoLoss({ ...input, ...options });
-      const hiddenGradient = input.hidden.slice();
-      const weightGradient = new Float32Array(250);
-      const logprobs = new Float32Array(18);
-      const head = hostHead(checkLinearHead("test", { ...input, hidden: hiddenGradient }, 18));
-      const metrics = fallbackLinearLoss({
-        where: "test",
-        head,
-        rows: checkLossRows("test", input, 18, 25),
-        input,
-        options: resolveLossOptions("test", options),
-        hiddenGradient,
-        weightGradient,
-        logprobs,
-        entropies: null,
-      });
-      for (const [name, value] of Object.entries(native.metrics))
-        expect(metrics[name as keyof typeof metrics], name).toBeCloseTo(value as number, 4);
-      expectClose(weightGradient, native.weightGradient ?? [], 2e-5, 2e-5);
-      expectClose(widen(hiddenGradient), widen(native.hiddenGradient), 2 ** -7, 2e-5);
-      expectClose(logprobs, native.logprobs, 1e-5, 1e-5);
-    }
-  });
 });
 
 describe("linearTokenLogprobs", () => {
   it("gives the bytes that the loss reports, and skips negative targets", () => {
-    const input = layer(40, 16, 64);
+    const input = linearLayer(40, 16, 64);
     const loss = linearEchoLoss({ ...input, temperature: 0.8, logitSoftcap: 3 });
     const weighted = (t: number) => input.actionWeights[t] !== 0 || input.observationWeights[t] !== 0;
     const targets = input.targets.map((target, t) => (weighted(t) ? target : -1));
@@ -344,7 +233,7 @@ describe("linearTokenLogprobs", () => {
 });
 
 describe("bad input", () => {
-  const good = layer(6, 4, 10);
+  const good = linearLayer(6, 4, 10);
   const shared = new Float32Array(100);
   it.each<[string, Record<string, unknown>, string]>([
     ["no hiddenSize", { hiddenSize: undefined }, "ERR_INVALID_TYPE"],

@@ -7,6 +7,7 @@ const DTYPES = "loss/fallback-dtypes.test.ts";
 const PACKED = "loss/packed-rows.test.ts";
 const STEP = "loss/step-weights.test.ts";
 const SHARDS = "loss/vocab-parallel-fallback.test.ts";
+const HEAD = "loss/fallback-linear-loss.test.ts";
 
 export const LIB_MUTATIONS = [
   ...mutationsOf("lib/loss/row-distribution.ts", [
@@ -239,5 +240,19 @@ export const LIB_MUTATIONS = [
     ["the target kept apart", "      x[place] = -Infinity;\n", "", SHARDS],
     ["rows that are skipped", "if (target < 0) continue;", "", SHARDS],
     ["base 2 of the entropy's sum", "a * Math.LOG2E * e", "a * e", SHARDS],
+  ]),
+  ...mutationsOf("lib/loss/head-chunks.ts", [
+    ["one buffer for all chunks", "Math.min(chunkRows, all.length)", "all.length", HEAD],
+    ["rows without weight", "(_, t) => t).filter(wanted)", "(_, t) => t)", HEAD],
+    ["where a chunk begins", "first += chunkRows", "first += chunkRows + 1", HEAD],
+  ]),
+  ...mutationsOf("lib/loss/fallback-linear-loss.ts", [
+    [
+      "zeros on rows without weight",
+      "if (!isWeighted(rows, t)) hiddenGradient",
+      "if (false) hiddenGradient",
+      HEAD,
+    ],
+    ["sums over all rows", "sums[k] += gradient * hidden[k]", "sums[k] = gradient * hidden[k]", HEAD],
   ]),
 ];
