@@ -37,7 +37,7 @@ Napi::Value token_logprobs_call(const Napi::CallbackInfo& info) {
   TokenLogprobsArgs args{};
   LogitsBlock block;
   View<float> logprobs, entropies;
-  if (!take_token_logprobs(info, args, block) || !take(info[3], "logprobsOut", args.rows, logprobs) ||
+  if (!take_reading(info, args, block) || !take(info[3], "logprobsOut", args.rows, logprobs) ||
       !take_optional(info[4], "entropiesOut", args.rows, entropies))
     return env.Undefined();
   args.logprobs = logprobs.data;
@@ -51,26 +51,13 @@ Napi::Value token_logprobs_call(const Napi::CallbackInfo& info) {
 // (block, targets, { temperature, logitSoftcap, vocabStart }, statistics)
 Napi::Value vocab_statistics_call(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  View<int32_t> targets;
-  Napi::Object options, statistics;
-  if (!take(info[1], "targets", -1, targets) || !take_object(info[2], "options", options) || !take_object(info[3], "statistics", statistics))
-    return env.Undefined();
-  LogitsBlock block;
-  double temperature = 0, softcap = 0;
   VocabStatisticsArgs args{};
-  if (!take_block(info[0], targets.length, block) || !take_number(options.Get("temperature"), "temperature", temperature) ||
-      !take_number(options.Get("logitSoftcap"), "logitSoftcap", softcap) ||
-      !take_integer(options.Get("vocabStart"), "vocabStart", 0, INT32_MAX, args.begin) ||
-      !take_statistics(statistics, targets.length, args.out))
+  LogitsBlock block;
+  Napi::Object statistics;
+  if (!take_reading(info, args, block) ||
+      !take_integer(info[2].As<Napi::Object>().Get("vocabStart"), "vocabStart", 0, INT32_MAX, args.begin) ||
+      !take_object(info[3], "statistics", statistics) || !take_statistics(statistics, args.rows, args.out))
     return env.Undefined();
-  args.logits = block.logits;
-  args.logits_type = block.type;
-  args.rows = targets.length;
-  args.vocab = block.vocab;
-  args.ld = block.ld;
-  args.targets = targets.data;
-  args.temperature = static_cast<float>(temperature);
-  args.logit_softcap = static_cast<float>(softcap);
   CudaFailure failure;
   const Status status = vocab_statistics_at(block.place, args, &failure);
   check_status(env, "vocabStatistics", status, failure);

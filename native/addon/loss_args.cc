@@ -131,25 +131,6 @@ bool take_echo_loss(const Napi::CallbackInfo& info, EchoLossArgs& args, LogitsBl
   return true;
 }
 
-bool take_token_logprobs(const Napi::CallbackInfo& info, TokenLogprobsArgs& args, LogitsBlock& block) {
-  View<int32_t> targets;
-  Napi::Object options;
-  double temperature = 0, softcap = 0;
-  if (!take(info[1], "targets", -1, targets) || !take_object(info[2], "options", options) ||
-      !take_block(info[0], targets.length, block) || !take_number(options.Get("temperature"), "temperature", temperature) ||
-      !take_number(options.Get("logitSoftcap"), "logitSoftcap", softcap))
-    return false;
-  args.logits = block.logits;
-  args.logits_type = block.type;
-  args.rows = targets.length;
-  args.vocab = block.vocab;
-  args.ld = block.ld;
-  args.targets = targets.data;
-  args.temperature = static_cast<float>(temperature);
-  args.logit_softcap = static_cast<float>(softcap);
-  return true;
-}
-
 bool take_loss_rows(Napi::Object vectors, int64_t rows, int64_t vocab, EchoLossArgs& args) {
   View<int32_t> targets;
   View<float> action_weights, observation_weights, advantages;

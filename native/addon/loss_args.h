@@ -6,7 +6,8 @@
 #include <cstdint>
 
 #include "../loss/echo_loss.h"
-#include "../loss/token_logprobs.h"
+#include "../loss/vocab_statistics.h"
+#include "checked.h"
 #include "device_memory.h"
 
 namespace echo::addon {
@@ -32,8 +33,25 @@ bool take_statistics(Napi::Object object, int64_t rows, VocabStatistics& out);
 // (block.shard), `shard` keeps what `args` points to. False after throwing.
 bool take_echo_loss(const Napi::CallbackInfo& info, EchoLossArgs& args, LogitsBlock& block, VocabShard* shard = nullptr);
 
-// (block, targets, { temperature, logitSoftcap }, ...): the same of the log-probabilities.
-bool take_token_logprobs(const Napi::CallbackInfo& info, TokenLogprobsArgs& args, LogitsBlock& block);
+// (block, targets, { temperature, logitSoftcap }, ...): the same of what only reads logits, the log-probabilities and the statistics of shards.
+template <typename Args>
+bool take_reading(const Napi::CallbackInfo& info, Args& args, LogitsBlock& block) {
+  View<int32_t> targets;
+  Napi::Object options;
+  double temperature = 0, softcap = 0;
+  if (!take(info[1], "targets", -1, targets) || !take_object(info[2], "options", options) || !take_block(info[0], targets.length, block) ||
+      !take_number(options.Get("temperature"), "temperature", temperature) || !take_number(options.Get("logitSoftcap"), "logitSoftcap", softcap))
+    return false;
+  args.logits = block.logits;
+  args.logits_type = block.type;
+  args.rows = targets.length;
+  args.vocab = block.vocab;
+  args.ld = block.ld;
+  args.targets = targets.data;
+  args.temperature = static_cast<float>(temperature);
+  args.logit_softcap = static_cast<float>(softcap);
+  return true;
+}
 
 // Row vectors of `rows` entries (lib/loss/loss-rows.ts) into `args`. Each weighted row is checked: its target within the vocabulary, its
 // numbers finite. False after throwing.

@@ -164,7 +164,7 @@ class TokenLogprobsJob final : public AsyncJob {
 
   bool prepare(const Napi::CallbackInfo& info) {
     LogitsBlock block;
-    if (!take_token_logprobs(info, args_, block) || !held_.hold(info[4], info[0], block)) return false;
+    if (!take_reading(info, args_, block) || !held_.hold(info[4], info[0], block)) return false;
     if (!rows_.reserve(args_.rows, 3)) return check_status(info.Env(), "tokenLogprobsAsync", Status::out_of_memory);
     rows_.copy(args_.targets);
     args_.logprobs = rows_.make<float>();

@@ -40,6 +40,16 @@ bool on_cuda(const Place& place, CudaFailure* failure) {
   return place.on_device() || place.uploads();
 }
 
+template <typename Args>
+Status read_logits_at(const Place& place, Args args, Status (*on_cpu)(const Args&),
+                      Status (*CudaApi::*entry)(const CudaCall*, const Args*, CudaFailure*), CudaFailure* failure) {
+  if (!on_cuda(place, failure)) return on_cpu(args);
+  const CudaCall call = place.call();
+  Staged logits;
+  const Status status = logits.enter(place, args.logits, args.rows * args.ld * dtype_size(args.logits_type), failure);
+  return status == Status::ok ? (cuda_api()->*entry)(&call, &args, failure) : status;
+}
+
 }  // namespace
 
 Status echo_loss_at(const Place& place, EchoLossArgs args, CudaFailure* failure) {
@@ -52,19 +62,11 @@ Status echo_loss_at(const Place& place, EchoLossArgs args, CudaFailure* failure)
 }
 
 Status token_logprobs_at(const Place& place, TokenLogprobsArgs args, CudaFailure* failure) {
-  if (!on_cuda(place, failure)) return token_logprobs(args);
-  const CudaCall call = place.call();
-  Staged logits;
-  const Status status = logits.enter(place, args.logits, args.rows * args.ld * dtype_size(args.logits_type), failure);
-  return status == Status::ok ? cuda_api()->token_logprobs(&call, &args, failure) : status;
+  return read_logits_at(place, args, token_logprobs, &CudaApi::token_logprobs, failure);
 }
 
 Status vocab_statistics_at(const Place& place, VocabStatisticsArgs args, CudaFailure* failure) {
-  if (!on_cuda(place, failure)) return vocab_statistics(args);
-  const CudaCall call = place.call();
-  Staged logits;
-  const Status status = logits.enter(place, args.logits, args.rows * args.ld * dtype_size(args.logits_type), failure);
-  return status == Status::ok ? cuda_api()->vocab_statistics(&call, &args, failure) : status;
+  return read_logits_at(place, args, vocab_statistics, &CudaApi::vocab_statistics, failure);
 }
 
 Status linear_echo_loss_at(const Place& place, LinearLossArgs args, CudaFailure* failure) {
