@@ -130,7 +130,7 @@ Status CudaLossBlocks::begin(const CudaCall& call, const EchoLossArgs& args, Cud
   const cudaStream_t stream = stream_of(call);
   // The statistics of shards leave one read and one write in any case.
   const RowPlan plan = args.shard != nullptr ? RowPlan{false, 0, 512, 1, 0}
-                                             : plan_loss_rows(args.logits_type, args.vocab, full, largest_cluster(call.device));
+                                             : plan_loss_rows(args.logits_type, args.vocab, full, largest_cluster());
   s.route = {launcher(args.logits_type, args.gradient_type), plan, full, dtype_size(args.logits_type), stream};
   status = s.vectors.reserve(args.rows, 12, stream, failure);
   if (status != Status::ok) return status;
@@ -219,7 +219,7 @@ Status CudaLogprobBlocks::begin(const CudaCall& call, const TokenLogprobsArgs& a
   const cudaStream_t stream = stream_of(call);
   const bool full = args.entropies != nullptr || args.logit_softcap > 0.0f;
   // As the loss reads them: the same bits.
-  s.route = {launcher(args.logits_type, args.logits_type), plan_loss_rows(args.logits_type, args.vocab, full, largest_cluster(call.device)), full,
+  s.route = {launcher(args.logits_type, args.logits_type), plan_loss_rows(args.logits_type, args.vocab, full, largest_cluster()), full,
              dtype_size(args.logits_type), stream};
   status = s.vectors.reserve(args.rows, 1, stream, failure);
   if (status == Status::ok) status = s.outputs.reserve(args.rows * 8, stream, failure);

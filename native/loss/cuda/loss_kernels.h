@@ -15,8 +15,8 @@ Status launch_loss_narrowed(const RowPlan&, bool full, const LossRows&, int64_t 
 Status launch_loss_bfloat16(const RowPlan&, bool full, const LossRows&, int64_t first, int64_t count, void* stream, CudaFailure*);
 Status launch_loss_float16(const RowPlan&, bool full, const LossRows&, int64_t first, int64_t count, void* stream, CudaFailure*);
 
-// Largest cluster that `device`, which is current, runs: of 1, 2, 4 and 8.
-int largest_cluster(int32_t device);
+// Largest cluster that the current device runs, of 1, 2, 4 and 8.
+int largest_cluster();
 
 Status launch_statistics(const RowPlan&, Dtype type, bool full, const StatisticsRows&, int64_t first, int64_t count, void* stream, CudaFailure*);
 
