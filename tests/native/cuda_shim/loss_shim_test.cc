@@ -402,7 +402,8 @@ void check_refusals() {
     for (const cuda_shim::Pool* pool : cuda_shim::memory.all_pools) sum += pool->mappings;
     return sum;
   };
-  CHECK(cuda_echo_loss({0, nullptr}, a, &failure) == Status::ok, "a call");
+  // The emulated device gives the memory of a call back when it comes to the next one's work.
+  for (int k = 0; k < 2; k++) CHECK(cuda_echo_loss({0, nullptr}, a, &failure) == Status::ok, "a call");
   const long before = mappings();
   for (int k = 0; k < 5; k++) CHECK(cuda_echo_loss({0, nullptr}, a, &failure) == Status::ok, "a call again");
   CHECK(before > 0 && mappings() == before, "calls mapped memory %ld times that calls before them had given back", mappings() - before);
