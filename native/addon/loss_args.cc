@@ -58,10 +58,10 @@ bool check_row(Napi::Env env, const EchoLossArgs& args, int64_t i, int64_t vocab
   const auto at = [i](const char* name) { return std::string("[native] ") + name + "[" + std::to_string(i) + "]: "; };
   for (const Named& each : {Named{"actionWeights", args.action_weights}, Named{"observationWeights", args.observation_weights}})
     if (!std::isfinite(each.values[i])) return throw_error(env, "ERR_NON_FINITE", at(each.name) + "expected a finite number.");
+  // Not the log-ratios of sequences: they follow from the logits, and what is not finite there is told of by the result.
   if (acts)
     for (const Named& each : {Named{"advantages", args.advantages}, Named{"oldLogprobs", args.old_logprobs},
-                              Named{"logRatios", args.log_ratios}, Named{"rolloutWeights", args.rollout_weights},
-                              Named{"referenceLogprobs", args.reference_logprobs}})
+                              Named{"rolloutWeights", args.rollout_weights}, Named{"referenceLogprobs", args.reference_logprobs}})
       if (each.values != nullptr && !std::isfinite(each.values[i]))
         return throw_error(env, "ERR_NON_FINITE", at(each.name) + "expected a finite number on a weighted row.");
   if (args.targets[i] >= 0 && args.targets[i] < vocab) return true;

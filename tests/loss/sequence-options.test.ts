@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { echoLoss } from "../../lib/loss/echo-loss.js";
+import { echoLossAsync } from "../../lib/loss/echo-loss-async.js";
 import type { LossOptions } from "../../lib/loss/loss-options.js";
+import { referenceLoss } from "../../lib/loss/reference.js";
 import { resolveLossOptions } from "../../lib/loss/resolve-loss-options.js";
 import { rolloutWeights } from "../../lib/loss/rollout-weights.js";
 import { sequenceLogRatios } from "../../lib/loss/sequence-log-ratios.js";
@@ -33,6 +35,39 @@ describe("sequenceLogRatios", () => {
     const call = () => sequenceLogRatios("test", { ...rows, ...change });
     expect(call).toThrow(error(code));
     expect(call).toThrow(message);
+  });
+});
+
+describe('ratioLevel "sequence" where a logit is not a number', () => {
+  it("spoils its sequence alone, however it is computed", async () => {
+    const block = sequenceBlock(3, 24, 9);
+    const { vocabSize, cuSeqLens, actionWeights } = block;
+    const sequence =
+      [1, 2, 3].find((i) => actionWeights.slice(cuSeqLens[i], cuSeqLens[i + 1]).some((w) => w !== 0)) ?? 0;
+    const spoilt = actionWeights.findIndex((weight, t) => weight !== 0 && t >= cuSeqLens[sequence]);
+    const options = { ratioLevel: "sequence" } as const;
+    const clean = { ...block, logits: block.logits.slice() };
+    echoLoss({ ...clean, ...options });
+    const logits = block.logits.slice();
+    logits[spoilt * vocabSize] = Number.NaN;
+    const shared = new Float32Array(new SharedArrayBuffer(logits.byteLength));
+    shared.set(logits);
+    const reference = referenceLoss({ logits: logits.slice(), vocabSize, rows: block, options });
+    const later = await echoLossAsync({ ...block, logits: shared, ...options });
+    const result = echoLoss({ ...block, logits, ...options });
+    expect(shared).toEqual(logits);
+    expect([...result.nonfiniteRows]).toEqual([spoilt]);
+    expect([...later.nonfiniteRows]).toEqual([spoilt]);
+    for (const loss of [result.loss, later.loss, reference.totals.policyLoss]) expect(loss).toBeNaN();
+    expect(reference.totals.nonfiniteRows).toBe(1);
+    for (let t = 0; t < 24; t++) {
+      const inSequence = t >= cuSeqLens[sequence] && t < cuSeqLens[sequence + 1];
+      const row = logits.slice(t * vocabSize, (t + 1) * vocabSize);
+      if (inSequence && actionWeights[t] !== 0) expect(row.every(Number.isNaN), `row ${t}`).toBe(true);
+      else expect(row, `row ${t}`).toEqual(clean.logits.slice(t * vocabSize, (t + 1) * vocabSize));
+      const expected = reference.gradient.slice(t * vocabSize, (t + 1) * vocabSize);
+      expect(expected.every(Number.isNaN), `row ${t}`).toBe(row.every(Number.isNaN));
+    }
   });
 });
 
