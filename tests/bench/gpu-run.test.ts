@@ -17,8 +17,12 @@ function program(name: string, text: string, status: number): void {
   chmodSync(join(build, name), 0o755);
 }
 
+/** With a device, as far as nvidia-smi tells. */
 function run(...stages: string[]): number | null {
-  return spawnSync(join(root, "tests/gpu/run.sh"), ["--out", out, "--build", build, ...stages]).status;
+  program("nvidia-smi", "GPU 0", 0);
+  const env = { ...process.env, PATH: `${build}:${process.env.PATH}` };
+  return spawnSync(join(root, "tests/gpu/run.sh"), ["--out", out, "--build", build, ...stages], { env })
+    .status;
 }
 
 it("keeps the result of one bench when the other fails, and of an earlier run none", () => {
@@ -44,6 +48,21 @@ it("keeps the result of one bench when the other fails, and of an earlier run no
   expect(run("bench")).toBe(1);
   expect(existsSync(join(out, "optim.json"))).toBe(false);
   expect(readGpuResults(out).kernels).toBeDefined();
+});
+
+it.skipIf(existsSync("/dev/nvidia0"))("skips loudly what needs a device where there is none", () => {
+  program("nvidia-smi", "no devices were found", 6);
+  const env = { ...process.env, PATH: `${build}:${process.env.PATH}` };
+  const there = join(directory, "none");
+  const stages = ["loss", "bench", "peers"];
+  const result = spawnSync(join(root, "tests/gpu/run.sh"), ["--out", there, "--build", build, ...stages], {
+    env,
+    encoding: "utf8",
+  });
+  expect(result.status).toBe(0);
+  for (const stage of stages)
+    expect(result.stdout).toContain(`NOT VERIFIED: ${stage} (there is no GPU on this machine)`);
+  expect(readGpuResults(there).stages).toMatchObject(stages.map((stage) => ({ stage, result: "skipped" })));
 });
 
 it("refuses a stage that there is not", () => {

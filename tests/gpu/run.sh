@@ -3,7 +3,8 @@
 # alone and its result is written down, whatever became of the others; a tool that the machine does not let run is `refused`.
 #   tests/gpu/run.sh [--out DIRECTORY] [--python PYTHON] [--build DIRECTORY] [STAGE...]
 # Stages: build loss optim head loss-memcheck loss-racecheck loss-initcheck loss-synccheck optim-memcheck optim-racecheck bench peers node
-# ECHO_GRPO_GPU_ARCHITECTURE: of the device, when it is not 90. Exits 0 when no stage failed.
+# ECHO_GRPO_GPU_ARCHITECTURE: what to compile for, such as 90; the device's own when it is not set. Without a device all but the build is skipped.
+# Exits 0 when no stage failed.
 set -u
 cd "$(dirname "$0")/../.."
 out=gpu-results python=python3 build=build-gpu stages=()
@@ -17,6 +18,10 @@ while [ $# -gt 0 ]; do
   esac
 done
 [ ${#stages[@]} -gt 0 ] || stages=(build loss optim head loss-memcheck loss-racecheck loss-initcheck loss-synccheck optim-memcheck optim-racecheck bench peers node)
+has_gpu() { nvidia-smi -L > /dev/null 2>&1 || compgen -G "/dev/nvidia[0-9]*" > /dev/null || [ -e /dev/dxg ]; }
+has_gpu && gpu=yes || gpu=no
+architecture=${ECHO_GRPO_GPU_ARCHITECTURE:-$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2> /dev/null | head -1 | tr -d .)}
+[[ $architecture =~ ^[0-9]+$ ]] || architecture=90
 library=$build/out/libecho_grpo_cuda.so
 mkdir -p "$out"
 echo "$(date -u +%F) ${ECHO_GRPO_COMMIT:-$(git rev-parse --short HEAD 2> /dev/null || echo unknown)}" > "$out/run.txt"
@@ -29,6 +34,11 @@ record() { # name result seconds
 
 run() { # name command...
   local name=$1 begin=$SECONDS status result; shift
+  if [ "$gpu" = no ] && [ "$name" != build ]; then
+    missing "$name (there is no GPU on this machine)" | tee "$out/$name.log"
+    record "$name" skipped 0
+    return
+  fi
   "$@" > "$out/$name.log" 2>&1
   status=$?
   if [ $status -eq 0 ]; then result=passed
@@ -43,7 +53,7 @@ missing() { echo "NOT VERIFIED: $1"; return 77; }
 
 build() {
   command -v nvcc > /dev/null || { echo "nvcc is not on this machine"; return 1; }
-  cmake -S . -B "$build" -DECHO_CUDA=ON -DECHO_CUDA_ARCHITECTURES="${ECHO_GRPO_GPU_ARCHITECTURE:-90}" -DECHO_CUDA_OUTPUT="$PWD/$build/out" && cmake --build "$build" -j"$(nproc)" --target gpu_tests echo_grpo_cuda
+  cmake -S . -B "$build" -DECHO_CUDA=ON -DECHO_CUDA_ARCHITECTURES="$architecture" -DECHO_CUDA_TEST_ARCHITECTURE="$architecture" -DECHO_CUDA_OUTPUT="$PWD/$build/out" && cmake --build "$build" -j"$(nproc)" --target gpu_tests echo_grpo_cuda
 }
 
 sanitize() { # tool program
