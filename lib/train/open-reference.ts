@@ -18,7 +18,7 @@ export async function openReference(
   parts: TrainParts,
   run: "starts" | "resumes",
 ): Promise<ReferenceModel | undefined> {
-  if (config.algorithm === "sft" || config.klCoefficient === 0) return undefined;
+  if (config.klCoefficient === 0) return undefined;
   const directory = join(path, "reference");
   if (run === "starts") await parts.model.save(directory);
   return parts.openReference?.(directory);

@@ -2,21 +2,7 @@ import type { LossOptions } from "../loss/loss-options.js";
 import type { TrainConfig } from "./config/train-config.js";
 
 /** The options of the objective in the policy steps of a run. */
-export function policyLossOptions(
-  config: Pick<
-    TrainConfig,
-    | "temperature"
-    | "surrogate"
-    | "ratioLevel"
-    | "epsilonLow"
-    | "epsilonHigh"
-    | "dualClip"
-    | "logRatioClamp"
-    | "klCoefficient"
-    | "klEstimator"
-    | "entropyCoefficient"
-  >,
-): LossOptions {
+export function policyLossOptions(config: TrainConfig): LossOptions {
   return {
     temperature: config.temperature,
     surrogate: config.surrogate,

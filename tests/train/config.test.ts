@@ -94,6 +94,7 @@ describe("parseConfig", () => {
     [{ ...minimal, model: { pth: "m" } }, "model.pth", "model.path"],
     [{ ...minimal, kl_loss_coef: 0.1 }, "kl_loss_coef", "klCoefficient"],
     [{ ...minimal, beta: 0.1 }, "beta", "klCoefficient"],
+    [{ ...minimal, optimizer: { beta: 0.9 } }, "optimizer.beta", "optimizer.betas"],
     [{ ...minimal, clip_ratio_c: 3 }, "clip_ratio_c", "dualClip"],
     [{ ...minimal, importance_sampling_level: "sequence" }, "importance_sampling_level", "ratioLevel"],
     [
@@ -131,6 +132,7 @@ describe("parseConfig", () => {
     [{ ...minimal, envOnly: true, lambda: 0 }, '"lambda"'],
     [{ ...minimal, envOnly: true, klCoefficient: 0.1 }, '"klCoefficient"'],
     [{ ...minimal, envOnly: true, entropyCoefficient: 0.1 }, '"entropyCoefficient"'],
+    [{ ...minimal, algorithm: "sft", sft: { data: ["a"] }, klCoefficient: 0.1 }, '"klCoefficient"'],
     [{ ...minimal, klCoefficient: -1 }, '"klCoefficient"'],
     [{ ...minimal, dualClip: 1 }, '"dualClip"'],
     [{ ...minimal, dualClip: 3, surrogate: "cispo" }, '"dualClip"'],

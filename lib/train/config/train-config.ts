@@ -163,8 +163,11 @@ export const trainConfigSchema = z
     if (config.surrogate === "cispo" && config.ratioLevel === "sequence")
       issue(["ratioLevel"], "expected token with surrogate cispo, got sequence");
     for (const key of ["klCoefficient", "entropyCoefficient"] as const)
-      if (config.envOnly && config[key] !== 0)
-        issue([key], `expected 0 with envOnly: it is a term of the actions, got ${config[key]}`);
+      if ((config.envOnly || config.algorithm === "sft") && config[key] !== 0)
+        issue(
+          [key],
+          `expected 0 with ${config.envOnly ? "envOnly" : "algorithm sft"}, which has no policy term, got ${config[key]}`,
+        );
     if (config.envOnly && config.lambda === 0)
       issue(["lambda"], "expected more than 0 with envOnly: nothing would be left to train on");
   });
