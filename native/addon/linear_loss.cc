@@ -83,25 +83,17 @@ Napi::Value linear_loss_call(const Napi::CallbackInfo& info) {
 // (head, targets, { temperature, logitSoftcap }, logprobsOut, entropiesOut | null)
 Napi::Value linear_logprobs_call(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  Napi::Object object, options;
-  View<int32_t> targets;
+  Napi::Object object;
   View<float> logprobs, entropies;
   Head head;
-  double temperature = 0, softcap = 0;
-  if (!take_object(info[0], "head", object) || !take(info[1], "targets", -1, targets) || !take_object(info[2], "options", options) ||
-      !take_number(options.Get("temperature"), "temperature", temperature) ||
-      !take_number(options.Get("logitSoftcap"), "logitSoftcap", softcap) || !take_head(object, targets.length, head) ||
-      !take(info[3], "logprobsOut", targets.length, logprobs) || !take_optional(info[4], "entropiesOut", targets.length, entropies))
-    return env.Undefined();
   LinearLogprobsArgs args{};
+  if (!take_object(info[0], "head", object) || !take_read_rows(info, args) || !take_head(object, args.rows, head) ||
+      !take(info[3], "logprobsOut", args.rows, logprobs) || !take_optional(info[4], "entropiesOut", args.rows, entropies))
+    return env.Undefined();
   args.weight = head.weight;
   args.hidden = head.hidden;
   args.hidden_type = head.hidden_type;
-  args.rows = targets.length;
   args.chunk_rows = head.chunk_rows;
-  args.targets = targets.data;
-  args.temperature = static_cast<float>(temperature);
-  args.logit_softcap = static_cast<float>(softcap);
   args.logprobs = logprobs.data;
   args.entropies = entropies.data;
   CudaFailure failure;

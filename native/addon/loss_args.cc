@@ -122,12 +122,9 @@ bool take_echo_loss(const Napi::CallbackInfo& info, EchoLossArgs& args, LogitsBl
       !take_loss_rows(vectors, targets.length, args.shard != nullptr ? shard->total : block.vocab, args) ||
       !take_loss_options(options, args))
     return false;
-  args.logits = block.logits;
-  args.logits_type = block.type;
+  set_block(block, args);
   args.gradient_type = block.gradient_type;
   args.rows = targets.length;
-  args.vocab = block.vocab;
-  args.ld = block.ld;
   return true;
 }
 

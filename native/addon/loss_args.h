@@ -33,23 +33,35 @@ bool take_statistics(Napi::Object object, int64_t rows, VocabStatistics& out);
 // (block.shard), `shard` keeps what `args` points to. False after throwing.
 bool take_echo_loss(const Napi::CallbackInfo& info, EchoLossArgs& args, LogitsBlock& block, VocabShard* shard = nullptr);
 
-// (block, targets, { temperature, logitSoftcap }, ...): the same of what only reads logits, the log-probabilities and the statistics of shards.
 template <typename Args>
-bool take_reading(const Napi::CallbackInfo& info, Args& args, LogitsBlock& block) {
+void set_block(const LogitsBlock& block, Args& args) {
+  args.logits = block.logits;
+  args.logits_type = block.type;
+  args.vocab = block.vocab;
+  args.ld = block.ld;
+}
+
+// (..., targets, { temperature, logitSoftcap }, ...): the rows of what only reads logits, from a block or a layer. False after throwing.
+template <typename Args>
+bool take_read_rows(const Napi::CallbackInfo& info, Args& args) {
   View<int32_t> targets;
   Napi::Object options;
   double temperature = 0, softcap = 0;
-  if (!take(info[1], "targets", -1, targets) || !take_object(info[2], "options", options) || !take_block(info[0], targets.length, block) ||
+  if (!take(info[1], "targets", -1, targets) || !take_object(info[2], "options", options) ||
       !take_number(options.Get("temperature"), "temperature", temperature) || !take_number(options.Get("logitSoftcap"), "logitSoftcap", softcap))
     return false;
-  args.logits = block.logits;
-  args.logits_type = block.type;
   args.rows = targets.length;
-  args.vocab = block.vocab;
-  args.ld = block.ld;
   args.targets = targets.data;
   args.temperature = static_cast<float>(temperature);
   args.logit_softcap = static_cast<float>(softcap);
+  return true;
+}
+
+// (block, targets, { temperature, logitSoftcap }, ...): log-probabilities and the statistics of shards. Outputs stay null. False after throwing.
+template <typename Args>
+bool take_reading(const Napi::CallbackInfo& info, Args& args, LogitsBlock& block) {
+  if (!take_read_rows(info, args) || !take_block(info[0], args.rows, block)) return false;
+  set_block(block, args);
   return true;
 }
 

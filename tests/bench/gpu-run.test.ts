@@ -17,13 +17,15 @@ function program(name: string, text: string, status: number): void {
   chmodSync(join(build, name), 0o755);
 }
 
-/** With a device, as far as nvidia-smi tells. */
-function run(...stages: string[]): number | null {
-  program("nvidia-smi", "GPU 0", 0);
+/** The script on a machine with a device, or one without, as far as nvidia-smi tells. */
+function runOn(machine: "device" | "none", to: string, stages: string[]) {
+  program("nvidia-smi", "GPU 0", machine === "device" ? 0 : 6);
   const env = { ...process.env, PATH: `${build}:${process.env.PATH}` };
-  return spawnSync(join(root, "tests/gpu/run.sh"), ["--out", out, "--build", build, ...stages], { env })
-    .status;
+  const given = ["--out", to, "--build", build, ...stages];
+  return spawnSync(join(root, "tests/gpu/run.sh"), given, { env, encoding: "utf8" });
 }
+
+const run = (...stages: string[]): number | null => runOn("device", out, stages).status;
 
 it("keeps the result of one bench when the other fails, and of an earlier run none", () => {
   program("loss_bench", '{"device": "Device", "measurements": []}', 0);
@@ -51,14 +53,9 @@ it("keeps the result of one bench when the other fails, and of an earlier run no
 });
 
 it.skipIf(existsSync("/dev/nvidia0"))("skips loudly what needs a device where there is none", () => {
-  program("nvidia-smi", "no devices were found", 6);
-  const env = { ...process.env, PATH: `${build}:${process.env.PATH}` };
   const there = join(directory, "none");
   const stages = ["loss", "bench", "peers"];
-  const result = spawnSync(join(root, "tests/gpu/run.sh"), ["--out", there, "--build", build, ...stages], {
-    env,
-    encoding: "utf8",
-  });
+  const result = runOn("none", there, stages);
   expect(result.status).toBe(0);
   for (const stage of stages)
     expect(result.stdout).toContain(`NOT VERIFIED: ${stage} (there is no GPU on this machine)`);

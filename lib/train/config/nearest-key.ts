@@ -49,20 +49,16 @@ export function nearestKey(
   const name = unknown[unknown.length - 1];
   const plain = (key: string): string => key.toLowerCase().replace(/[_-]/g, "");
   const parent = unknown.slice(0, -1).join(".");
-  const isSibling = (path: readonly string[]): boolean => path.slice(0, -1).join(".") === parent;
-  const slip = known.find(
-    (path) => isSibling(path) && editDistance(plain(name), plain(path[path.length - 1])) <= 1,
-  );
-  const other = OTHER_NAMES[plain(name)];
-  // `beta` of an optimizer is one of its betas, whatever another trainer calls so.
-  if (other !== undefined) return slip?.join(".") ?? other;
   let best: { key: string; cost: number } | undefined;
   for (const path of known) {
     const candidate = path[path.length - 1];
     const distance = editDistance(plain(name), plain(candidate));
     if (distance > Math.max(1, Math.floor(Math.max(name.length, candidate.length) / 3))) continue;
-    const cost = distance + (isSibling(path) ? 0 : 1.5);
+    const elsewhere = path.slice(0, -1).join(".") !== parent;
+    const cost = distance + (elsewhere ? 1.5 : 0);
     if (!best || cost < best.cost) best = { key: path.join("."), cost };
   }
-  return best?.key;
+  const other = OTHER_NAMES[plain(name)];
+  // Save for a slip within the same object: `beta` of an optimizer is one of its betas, whatever another trainer calls so.
+  return other !== undefined && (best === undefined || best.cost > 1) ? other : best?.key;
 }
